@@ -1,0 +1,167 @@
+/* SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only */
+/*
+ * What the XDP program and the viaduct process must agree on: frame metadata,
+ * map keys and map values. Included from both sides, so: fixed-width fields,
+ * no pointers, no padding the compiler invents, a static_assert per struct.
+ *
+ * Map names are also the names of the pins under /sys/fs/bpf/viaduct/NAME/.
+ */
+#ifndef VIADUCT_BPF_H
+#define VIADUCT_BPF_H
+
+#ifndef __bpf__
+#include <assert.h>
+#include <stdint.h>
+#include <linux/types.h>
+#endif
+
+#define VD_PIN_ROOT "/sys/fs/bpf/viaduct"
+
+#define VD_MAX_PORTS 256	/* ports on one uplink */
+#define VD_MAX_PAIRS 128	/* queue pairs of one device */
+#define VD_MAX_QUEUES 256	/* NIC queues of one uplink */
+#define VD_INDIRECTION 128	/* entries of a port's indirection table (power of two) */
+#define VD_PORT_NONE 0xffff
+#define VD_PORT_HOST 0xfffe	/* fdb: this address belongs to the host, pass it up */
+
+/*
+ * Metadata right in front of the frame. Nothing clears it but us: the worker
+ * wipes @magic before a frame goes back to the fill ring.
+ */
+#define VD_META_MAGIC 0x76647543u
+struct vd_meta {
+	__u32 magic;
+	__u16 port;	/* port index */
+	__u16 pair;	/* queue pair of that port */
+	__u32 seq;	/* counts per (port, NIC queue) */
+	__u32 hash;	/* the flow hash that chose @pair */
+};
+
+/* links: why a link is up or down. The order is part of the map's format. */
+enum vd_link_reason {
+	VD_REASON_NONE = 0,		/* up */
+	VD_REASON_NOT_CONFIGURED = 1,	/* entry unused */
+	VD_REASON_ADMIN_DOWN = 2,	/* uplink: ip link set down */
+	VD_REASON_NO_CARRIER = 3,	/* uplink: no carrier */
+	VD_REASON_GONE = 4,		/* uplink: interface removed or moved away */
+	VD_REASON_NOT_CONNECTED = 5,	/* port: no front-end connected */
+	VD_REASON_NEGOTIATING = 6,	/* port: connected, rings not started */
+	VD_REASON_NO_PAIR = 7,		/* port: no queue pair enabled */
+	VD_REASON_BROKEN = 8,		/* port: rings broken by bad input */
+	VD_REASON_ERROR = 9,		/* uplink: XDP program or sockets lost */
+};
+
+/* links[0] is the uplink, links[1 + port] a port. mmap-able, single writer: the control thread. */
+struct vd_link {
+	__u32 up;		/* 1 up, 0 down */
+	enum vd_link_reason reason;
+	__u32 speed_mbps;	/* 0 = unknown */
+	__u32 duplex;		/* 0 half, 1 full, 255 unknown */
+	__u32 mtu;		/* bytes */
+	__u32 generation;	/* +1 at every change of the fields above */
+	__u64 last_change_ns;	/* CLOCK_MONOTONIC */
+	__u64 heartbeat_ns;	/* CLOCK_MONOTONIC, stored every 100 ms while the daemon lives */
+	__u32 ifindex;		/* uplink: interface index; port: 0 */
+	__u32 pairs;		/* uplink: NIC queues; port: enabled queue pairs */
+	char name[16];		/* interface or port name, NUL-terminated */
+};
+
+/* fdb: (vlan, MAC) -> port. vlan 0 = any VLAN. Written by the control thread. */
+struct vd_fdb_key {
+	__u16 vlan;
+	__u8 mac[6];
+};
+
+enum vd_fdb_kind {
+	VD_FDB_CONFIGURED = 0,	/* given with mac= */
+	VD_FDB_LEARNED = 1,	/* from the guest's own frames */
+	VD_FDB_HOST = 2,	/* uplink's own or a device above it */
+};
+
+struct vd_fdb_value {
+	__u32 port;		/* port index, or VD_PORT_HOST */
+	enum vd_fdb_kind kind;
+};
+
+/* steering[port]: flow hash -> queue pair, over the enabled pairs only. */
+struct vd_steering {
+	__u32 enabled;		/* number of enabled queue pairs; 0 = none, drop */
+	__u32 share;		/* frames this port may have in flight per NIC queue; 0 = no limit */
+	__u16 pair[VD_INDIRECTION];
+};
+
+/* queues[NIC queue]: what the XSKMAP holds, for people (it cannot be dumped). */
+enum vd_queue_mode {
+	VD_MODE_NONE = 0,
+	VD_MODE_ZEROCOPY = 1,
+	VD_MODE_COPY = 2,
+	VD_MODE_GENERIC = 3,
+};
+
+enum vd_queue_state {
+	VD_QUEUE_UNUSED = 0,
+	VD_QUEUE_READY = 1,
+	VD_QUEUE_FAILED = 2,
+};
+
+struct vd_queue {
+	__u32 worker;
+	enum vd_queue_mode mode;
+	enum vd_queue_state state;
+	__u32 rx_size, tx_size, fill_size, completion_size;	/* ring entries */
+	__u32 frames;		/* frames in this queue's UMEM */
+};
+
+/* stats: per CPU, one entry per port plus one for the host at VD_STATS_HOST. */
+#define VD_STATS_HOST VD_MAX_PORTS
+struct vd_stats {
+	__u64 packets, bytes;		/* redirected to the port, or passed to the host */
+	__u64 multicast;		/* host: broadcast and multicast passed up */
+	__u64 drop_link_down;		/* port or uplink down */
+	__u64 drop_no_pair;		/* no queue pair enabled */
+	__u64 drop_share;		/* more in flight than the port's share */
+	__u64 drop_no_socket;		/* AF_XDP socket gone: the daemon is dead */
+	__u64 drop_unknown;		/* host: unknown unicast with --unknown drop */
+	__u64 drop_malformed;		/* host: shorter than an Ethernet header; port: longer than config.max_frame */
+	__u64 no_metadata;		/* redirected without metadata: driver has no room for it */
+};
+
+/*
+ * flows[NIC queue * VD_MAX_PORTS + port]: mmap-able. @seq is written by the XDP
+ * program, @consumed by the queue's worker; separate cache lines.
+ * In flight = seq - consumed. seq is the number the next frame gets.
+ */
+struct vd_flow {
+	__u32 seq;
+	__u32 pad0[15];
+	__u32 consumed;
+	__u32 pad1[15];
+};
+
+/* config[0]: mmap-able switches of the program. */
+enum vd_unknown {
+	VD_UNKNOWN_PASS = 0,
+	VD_UNKNOWN_DROP = 1,
+	VD_UNKNOWN_GUEST = 2,
+};
+
+struct vd_config {
+	__u8 own_mac[6];	/* the uplink's own address: checked before the table */
+	__u16 unknown_port;	/* VD_UNKNOWN_GUEST: port index */
+	enum vd_unknown unknown;
+	__u32 max_frame;		/* longest frame a socket's buffer holds, bytes; 0 = no limit */
+};
+
+#ifndef __bpf__
+static_assert(sizeof(struct vd_meta) == 16, "metadata is 16 bytes: works native and generic");
+static_assert(sizeof(struct vd_link) == 64, "map format");
+static_assert(sizeof(struct vd_fdb_key) == 8, "map format");
+static_assert(sizeof(struct vd_fdb_value) == 8, "map format");
+static_assert(sizeof(struct vd_steering) == 8 + 2 * VD_INDIRECTION, "map format");
+static_assert(sizeof(struct vd_queue) == 32, "map format");
+static_assert(sizeof(struct vd_stats) == 80, "map format");
+static_assert(sizeof(struct vd_flow) == 128, "map format");
+static_assert(sizeof(struct vd_config) == 16, "map format");
+#endif
+
+#endif
