@@ -1,0 +1,175 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * What all kinds of rings have in common: life cycle, the call, names. The
+ * kind of ring is chosen here, once per batch.
+ */
+#include <errno.h>
+#include <poll.h>
+#include <unistd.h>
+
+#include <linux/virtio_config.h>
+
+#include "base/clock.h"
+#include "ring/copy.h"
+#include "ring/split.h"
+#include "ring/virtq.h"
+
+_Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "virtio rings are little-endian and so must be the host");
+
+const char *virtq_error_name(enum virtq_error e)
+{
+	static const char *const names[] = {
+		[VIRTQ_OK] = "ok",
+		[VIRTQ_DROP_SHORT] = "drop_short",
+		[VIRTQ_DROP_LONG] = "drop_long",
+		[VIRTQ_DROP_ADDRESS] = "drop_address",
+		[VIRTQ_DROP_PIECES] = "drop_pieces",
+		[VIRTQ_DROP_OFFLOAD] = "drop_offload",
+		[VIRTQ_DROP_NO_BUFFER] = "drop_no_buffer",
+		[VIRTQ_DROP_DISABLED] = "drop_disabled",
+		[VIRTQ_BROKEN_AVAIL] = "broken_avail",
+		[VIRTQ_BROKEN_HEAD] = "broken_head",
+		[VIRTQ_BROKEN_CHAIN] = "broken_chain",
+		[VIRTQ_BROKEN_INDIRECT] = "broken_indirect",
+		[VIRTQ_BROKEN_DIRECTION] = "broken_direction",
+		[VIRTQ_BROKEN_MEMORY] = "broken_memory",
+	};
+
+	_Static_assert(sizeof(names) / sizeof(names[0]) == VIRTQ_ERRORS, "a name for each error");
+	return e < VIRTQ_ERRORS ? names[e] : "unknown";
+}
+
+static bool has(uint64_t features, unsigned bit)
+{
+	return features >> bit & 1;
+}
+
+int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
+{
+	int ret;
+
+	if (!cfg->size || cfg->size > VIRTQ_MAX_SIZE)
+		return -EINVAL;
+	vq->dir = cfg->dir;
+	vq->size = cfg->size;
+	vq->max_frame = cfg->max_frame;
+	vq->features = cfg->features;
+	vq->event_idx = has(cfg->features, VIRTIO_RING_F_EVENT_IDX);
+	vq->indirect = has(cfg->features, VIRTIO_RING_F_INDIRECT_DESC);
+	vq->mergeable = has(cfg->features, VIRTIO_NET_F_MRG_RXBUF);
+	/* virtio 1.x, 5.1.6.1: num_buffers is there with VERSION_1 or MRG_RXBUF. */
+	vq->hdr_len = has(cfg->features, VIRTIO_F_VERSION_1) || vq->mergeable ? sizeof(struct virtio_net_hdr_mrg_rxbuf) :
+										sizeof(struct virtio_net_hdr);
+	vq->mem = cfg->mem;
+	vq->hint = 0;
+	vq->callfd = cfg->callfd;
+	vq->kickfd = cfg->kickfd;
+	vq->notify_armed = true;
+	vq->signalled_valid = false;
+	ret = split_start(vq, cfg);
+	if (ret)
+		return ret;
+	WRITE_ONCE(vq->broken, 0);
+	store_release(&vq->started, 1);
+	return 0;
+}
+
+uint32_t virtq_stop(struct virtq *vq)
+{
+	if (!vq->started)
+		return vq->next_avail;
+	WRITE_ONCE(vq->started, 0);
+	vq->desc = NULL;
+	vq->avail = NULL;
+	vq->used = NULL;
+	vq->mem = NULL;
+	vq->callfd = vq->kickfd = -1;
+	return vq->next_avail;
+}
+
+void virtq_relocate(struct virtq *vq, struct gmem *mem, void *desc, void *avail, void *used)
+{
+	vq->mem = mem;
+	vq->hint = 0;
+	vq->desc = desc;
+	vq->avail = avail;
+	vq->used = used;
+}
+
+unsigned virtq_tx_get(struct virtq *vq, struct virtq_batch *b, unsigned max)
+{
+	return split_tx_get(vq, b, max < VIRTQ_BATCH ? max : VIRTQ_BATCH);
+}
+
+void virtq_tx_put(struct virtq *vq, const struct virtq_batch *b, unsigned n)
+{
+	split_tx_put(vq, b, n);
+}
+
+unsigned virtq_rx_put(struct virtq *vq, const struct virtq_src *src, unsigned n)
+{
+	return split_rx_put(vq, src, n < VIRTQ_BATCH ? n : VIRTQ_BATCH);
+}
+
+void virtq_pkt_copy(const struct virtq_pkt *pkt, void *dst)
+{
+	uint8_t *p = dst;
+
+	for (unsigned i = 0; i < pkt->npieces; i++) {
+		copy_bytes(p, pkt->piece[i].iov_base, pkt->piece[i].iov_len);
+		p += pkt->piece[i].iov_len;
+	}
+}
+
+bool virtq_publish(struct virtq *vq)
+{
+	/* Once SIGBUS replaced the guest's memory, what we read from it was not the guest's. */
+	if (unlikely(gmem_broken(vq->mem) && !vq->broken)) {
+		vq->stats.errors[VIRTQ_BROKEN_MEMORY]++;
+		WRITE_ONCE(vq->broken, VIRTQ_BROKEN_MEMORY);
+	}
+	if (unlikely(vq->broken))
+		return false;
+	if (vq->next_used == vq->published_used)
+		return false;
+	if (!split_publish(vq) || vq->callfd < 0) {
+		vq->stats.calls_suppressed++;
+		return false;
+	}
+	return true;
+}
+
+void virtq_call(struct virtq *vq)
+{
+	struct pollfd pfd = { .fd = vq->callfd, .events = POLLOUT };
+	uint64_t one = 1;
+
+	if (vq->callfd < 0)
+		return;
+	/*
+	 * O_NONBLOCK belongs to the open file, which the front-end shares and may change. A full counter is
+	 * seen here; one that is filled between the two calls holds us until the control thread, which watches
+	 * call_since_ns, interrupts the write.
+	 */
+	if (poll(&pfd, 1, 0) != 1 || !(pfd.revents & POLLOUT))
+		return;
+	WRITE_ONCE(vq->call_since_ns, clock_now());
+	if (write(vq->callfd, &one, sizeof(one)) == (ssize_t)sizeof(one))
+		vq->stats.calls++;
+	WRITE_ONCE(vq->call_since_ns, 0);
+}
+
+bool virtq_arm(struct virtq *vq)
+{
+	return split_arm(vq);
+}
+
+void virtq_disarm(struct virtq *vq)
+{
+	split_disarm(vq);
+}
+
+unsigned virtq_pending(struct virtq *vq)
+{
+	return split_pending(vq);
+}

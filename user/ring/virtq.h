@@ -1,0 +1,220 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The device side of a virtqueue, as the data path sees it. A virtq lives as
+ * long as its port; a session starts and stops it. Whoever touches it holds
+ * @lock: a worker for one batch, the control thread to change it.
+ *
+ * A worker's batch on a tx virtqueue:   tx_get -> copy out -> tx_put -> publish
+ * A worker's batch on an rx virtqueue:  rx_put -> publish
+ * and, before it sleeps:                arm (then look again)
+ *
+ * Two calls say what a ring does; which kind of ring it is (split here, packed
+ * later) is decided once per batch inside them. Our own shadow of the ring's
+ * positions decides, never what the guest wrote into used or event areas.
+ */
+#ifndef VIADUCT_RING_VIRTQ_H
+#define VIADUCT_RING_VIRTQ_H
+
+#include <stdbool.h>
+#include <stdint.h>
+#include <sys/uio.h>
+
+#include <linux/virtio_net.h>
+#include <linux/virtio_ring.h>
+
+#include "base/atomics.h"
+#include "ring/gmem.h"
+
+#define VIRTQ_BATCH 64		/* packets in one batch at most */
+#define VIRTQ_PIECES 1024	/* iovecs in one batch at most */
+#define VIRTQ_MAX_SIZE 32768
+#define VIRTQ_HDR_MAX 12
+
+/* Why a packet was dropped or a ring was stopped. Counted per virtqueue. */
+enum virtq_error {
+	VIRTQ_OK = 0,
+	/* the packet is dropped, its descriptors go back */
+	VIRTQ_DROP_SHORT,	/* chain shorter than header + 14 bytes */
+	VIRTQ_DROP_LONG,	/* longer than the largest frame */
+	VIRTQ_DROP_ADDRESS,	/* buffer outside guest memory */
+	VIRTQ_DROP_PIECES,	/* too many pieces */
+	VIRTQ_DROP_OFFLOAD,	/* asks for an offload that was not negotiated */
+	VIRTQ_DROP_NO_BUFFER,	/* rx: no (or too small a) buffer within the allowed wait */
+	VIRTQ_DROP_DISABLED,	/* ring disabled or stopped */
+	/* the ring is broken: stop touching it, signal its err fd */
+	VIRTQ_BROKEN_AVAIL,	/* avail index jumps by more than the ring's size */
+	VIRTQ_BROKEN_HEAD,	/* head out of range */
+	VIRTQ_BROKEN_CHAIN,	/* next out of range, loop, chain longer than the ring */
+	VIRTQ_BROKEN_INDIRECT,	/* indirect table absurd or not negotiated */
+	VIRTQ_BROKEN_DIRECTION,	/* writable/readable in the wrong place */
+	VIRTQ_BROKEN_MEMORY,	/* SIGBUS in guest memory */
+	VIRTQ_ERRORS
+};
+#define VIRTQ_FIRST_BROKEN VIRTQ_BROKEN_AVAIL
+
+/* Short names for status and logs, one per virtq_error ("drop_short", "broken_head", ...). */
+const char *virtq_error_name(enum virtq_error e);
+
+enum virtq_dir { VIRTQ_RX, VIRTQ_TX };	/* from the guest's point of view */
+
+/* What start needs. Pointers were made by gmem_map() for the whole ring and are contiguous. */
+struct virtq_config {
+	enum virtq_dir dir;
+	uint32_t size;		/* descriptors */
+	uint64_t features;	/* negotiated virtio feature bits */
+	void *desc, *avail, *used;
+	struct gmem *mem;	/* caller keeps a reference for as long as the ring runs */
+	uint32_t base;		/* as in SET_VRING_BASE: split: the next avail index */
+	uint32_t max_frame;	/* largest Ethernet frame without FCS, bytes */
+	int callfd;		/* -1 = none; not owned */
+	int kickfd;		/* -1 = none: the ring is polled; not owned */
+};
+
+struct virtq_stats {
+	uint64_t packets, bytes;
+	uint64_t kicks;		/* seen */
+	uint64_t calls;		/* sent */
+	uint64_t calls_suppressed;
+	uint64_t repeated;	/* in flight at a reconnect: possibly repeated or lost */
+	uint64_t errors[VIRTQ_ERRORS];
+};
+
+struct virtq {
+	struct spinlock lock;
+	/* state, written under @lock, read by workers before they take it */
+	uint32_t started;	/* addresses valid, kick seen */
+	uint32_t enabled;
+	uint32_t broken;	/* enum virtq_error that broke it, 0 = fine */
+	uint64_t call_since_ns;	/* non-zero while a thread is inside the call fd's write */
+
+	/* ring, valid while started */
+	enum virtq_dir dir;
+	uint32_t size;
+	uint32_t max_frame;
+	uint64_t features;
+	bool event_idx, indirect, mergeable;
+	uint8_t hdr_len;	/* 10 or 12 */
+	struct vring_desc *desc;
+	struct vring_avail *avail;
+	struct vring_used *used;
+	struct gmem *mem;
+	unsigned hint;		/* gmem_map()'s last region */
+	int callfd, kickfd;
+
+	/* shadow positions; free-running 16 bit for split */
+	uint16_t next_avail;	/* next entry of avail to take */
+	uint16_t seen_avail;	/* avail index as last read and checked */
+	uint16_t next_used;	/* next entry of used to write */
+	uint16_t published_used;	/* used index as last published */
+	uint16_t signalled_used;	/* used index at the last call decision */
+	bool signalled_valid;
+	bool notify_armed;	/* we asked for kicks */
+
+	struct virtq_stats stats;
+};
+
+/* One packet taken from a tx virtqueue. */
+struct virtq_pkt {
+	uint16_t head;
+	uint16_t npieces;
+	uint32_t len;		/* frame bytes, virtio-net header excluded */
+	struct iovec *piece;	/* into the batch's pool */
+	struct virtio_net_hdr_v1 hdr;	/* our copy */
+};
+
+/* Scratch for one batch; one per worker, never on a hot stack. */
+struct virtq_batch {
+	unsigned n;
+	struct virtq_pkt pkt[VIRTQ_BATCH];
+	unsigned npieces;
+	struct iovec piece[VIRTQ_PIECES];
+};
+
+/* One frame for an rx virtqueue. */
+struct virtq_src {
+	const void *data;
+	uint32_t len;
+};
+
+/**
+ * virtq_start() - attach a ring
+ * Caller holds @vq->lock (control thread). Kick notification starts armed.
+ * Return: 0, or -EINVAL when size, base or the alignment of the pointers are not legal.
+ */
+int virtq_start(struct virtq *vq, const struct virtq_config *cfg);
+
+/**
+ * virtq_stop() - detach it; after this nothing of the ring's memory is touched
+ * Caller holds @vq->lock. Everything taken was completed already (batches never span the lock).
+ * Return: the base for GET_VRING_BASE (virtio: next avail index).
+ */
+uint32_t virtq_stop(struct virtq *vq);
+
+/**
+ * virtq_relocate() - same ring, new mapping (memory table replaced while running)
+ * Caller holds @vq->lock. Positions are kept.
+ */
+void virtq_relocate(struct virtq *vq, struct gmem *mem, void *desc, void *avail, void *used);
+
+/* True when the worker may use it. Cheap; repeated under the lock. */
+static inline bool virtq_usable(const struct virtq *vq)
+{
+	return READ_ONCE(vq->started) && READ_ONCE(vq->enabled) && !READ_ONCE(vq->broken);
+}
+
+/**
+ * virtq_tx_get() - take packets the guest sends
+ * @vq: tx virtqueue, lock held, started (it may be disabled: the caller then discards)
+ * @b: batch to fill; b->n packets on return
+ * @max: at most so many (<= VIRTQ_BATCH)
+ *
+ * Bad packets are dropped, counted, and staged as used at once. On a broken ring vq->broken is set
+ * and what was taken before it is still in @b.
+ * Bounded: looks at no more than @max chains, dropped ones included, and size descriptors per chain.
+ * Return: b->n.
+ */
+unsigned virtq_tx_get(struct virtq *vq, struct virtq_batch *b, unsigned max);
+
+/* Copies one packet's pieces to @dst (at least pkt->len bytes). */
+void virtq_pkt_copy(const struct virtq_pkt *pkt, void *dst);
+
+/* Gives the first @n packets of the batch back (staged; publish makes them visible). */
+void virtq_tx_put(struct virtq *vq, const struct virtq_batch *b, unsigned n);
+
+/**
+ * virtq_rx_put() - deliver frames
+ * @vq: rx virtqueue, lock held, usable
+ * @src, @n: frames, in order (n <= VIRTQ_BATCH)
+ *
+ * Writes header (num_buffers; flags and gso fields 0) and payload into one chain, or several with
+ * MRG_RXBUF. A chain that is too small without MRG_RXBUF drops that frame (counted), chain returned
+ * with length 0. Stops at the first frame for which the guest has no (complete set of) buffers.
+ * Return: frames consumed, delivered or dropped; fewer than @n = guest is out of buffers or the ring broke.
+ */
+unsigned virtq_rx_put(struct virtq *vq, const struct virtq_src *src, unsigned n);
+
+/**
+ * virtq_publish() - make staged used entries visible: one release store, one call decision
+ * Tests gmem_broken() first: on a broken memory nothing is published and the ring is marked broken.
+ * Return: true when the guest wants a call: the caller then uses virtq_call() after dropping the lock.
+ */
+bool virtq_publish(struct virtq *vq);
+
+/**
+ * virtq_call() - signal the guest, never blocking whatever the fd's other holders do to it
+ * Caller holds @vq->lock (the fd must stay). Polls for room first; a full counter is a delivered call.
+ */
+void virtq_call(struct virtq *vq);
+
+/**
+ * virtq_arm() - ask for a kick at the next available buffer, then look again
+ * Return: true when buffers are there already (do not sleep). Lock held.
+ */
+bool virtq_arm(struct virtq *vq);
+/* Asks for no kicks (the worker polls). Lock held. */
+void virtq_disarm(struct virtq *vq);
+
+/* Buffers the guest has made available and we have not taken, bounded by the ring's size. Lock held. */
+unsigned virtq_pending(struct virtq *vq);
+
+#endif
