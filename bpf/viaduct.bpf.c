@@ -1,0 +1,235 @@
+// SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
+/*
+ * The XDP program steers, the AF_XDP socket only carries. For every frame that
+ * the uplink receives it finds the port (by destination MAC) and the queue pair
+ * (by flow hash), writes both in front of the frame as metadata, and redirects
+ * the frame to the one socket of this NIC queue. What is not for a guest goes
+ * up to the host untouched.
+ *
+ * Order of the decision: malformed, group addresses, the host's own address,
+ * the table, the policy for unknown addresses; then for a port: link state,
+ * queue pair, size, socket, share. Every frame that is not passed and does not
+ * arrive has a counter.
+ *
+ * Metadata is written last, when redirecting is certain: left on a frame that
+ * is passed up it would keep the host stack from merging packets.
+ */
+#include <linux/bpf.h>
+#include <bpf/bpf_helpers.h>
+#include <xdp/xdp_helpers.h>
+
+#include "viaduct_steer.h"
+
+#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1 + VD_MAX_PORTS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct vd_link);
+} links SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_HASH);
+	__uint(max_entries, 8192);
+	__type(key, struct vd_fdb_key);
+	__type(value, struct vd_fdb_value);
+} fdb SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VD_MAX_PORTS);
+	__type(key, __u32);
+	__type(value, struct vd_steering);
+} steering SEC(".maps");
+
+/* For people only: the program does not read it, user space creates it with the rest. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VD_MAX_QUEUES);
+	__type(key, __u32);
+	__type(value, struct vd_queue);
+} queues SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, VD_MAX_PORTS + 1);
+	__type(key, __u32);
+	__type(value, struct vd_stats);
+} stats SEC(".maps");
+
+/* Number of NIC queues * VD_MAX_PORTS; set at load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VD_MAX_PORTS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct vd_flow);
+} flows SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, 1);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct vd_config);
+} config SEC(".maps");
+
+/* Number of NIC queues; set at load. */
+struct {
+	__uint(type, BPF_MAP_TYPE_XSKMAP);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, __u32);
+} xsks SEC(".maps");
+
+/* Beside other programs (libxdp's dispatcher): what we pass goes on to them. */
+struct {
+	__uint(priority, 50);
+	__uint(XDP_PASS, 1);
+} XDP_RUN_CONFIG(viaduct_xdp);
+
+static __always_inline int pass(struct vd_stats *host, __u64 len)
+{
+	host->packets++;
+	host->bytes += len;
+	return XDP_PASS;
+}
+
+static __always_inline int link_up(__u32 index)
+{
+	struct vd_link *l = bpf_map_lookup_elem(&links, &index);
+
+	return l && READ_ONCE(l->up);
+}
+
+static __always_inline int mac_equal(const __u8 *a, const __u8 *b)
+{
+	return vd_load32(a) == vd_load32(b) && vd_load16(a + 4) == vd_load16(b + 4);
+}
+
+/* The port for a destination; VD_PORT_HOST to pass the frame up, VD_PORT_NONE to drop it. */
+static __always_inline __u32 find_port(const __u8 *dst, const struct vd_config *cfg)
+{
+	struct vd_fdb_key key = {};
+	struct vd_fdb_value *v;
+	__u32 port;
+
+	__builtin_memcpy(key.mac, dst, sizeof(key.mac));
+	v = bpf_map_lookup_elem(&fdb, &key);
+	if (v)
+		return READ_ONCE(v->port);
+	switch (READ_ONCE(cfg->unknown)) {
+	case VD_UNKNOWN_DROP:
+		return VD_PORT_NONE;
+	case VD_UNKNOWN_GUEST:
+		port = READ_ONCE(cfg->unknown_port);
+		return port < VD_MAX_PORTS ? port : VD_PORT_HOST;
+	case VD_UNKNOWN_PASS:
+		break;
+	}
+	return VD_PORT_HOST;
+}
+
+/* Writes the metadata and takes the sequence number. False when the driver has no room for it. */
+static __always_inline int write_meta(struct xdp_md *ctx, struct vd_flow *flow, __u16 port, __u16 pair, __u32 hash)
+{
+	struct vd_meta *meta;
+	void *data;
+
+	if (bpf_xdp_adjust_meta(ctx, -(int)sizeof(*meta)))
+		return 0;
+	meta = (void *)(long)ctx->data_meta;
+	data = (void *)(long)ctx->data;
+	if ((void *)(meta + 1) > data)
+		return 0;
+	meta->magic = VD_META_MAGIC;
+	meta->port = port;
+	meta->pair = pair;
+	meta->hash = hash;
+	/* Atomic: in generic mode several CPUs may receive for one queue. */
+	meta->seq = __sync_fetch_and_add(&flow->seq, 1);
+	return 1;
+}
+
+static __always_inline int to_port(struct xdp_md *ctx, __u32 port, struct vd_stats *st, const struct vd_config *cfg,
+				   __u64 len)
+{
+	__u32 queue = ctx->rx_queue_index, limit, share, flow_index, hash;
+	struct vd_steering *steer;
+	struct vd_flow *flow;
+	__u16 pair;
+
+	if (!link_up(1 + port) || !link_up(0)) {
+		st->drop_link_down++;
+		return XDP_DROP;
+	}
+	steer = bpf_map_lookup_elem(&steering, &port);
+	if (!steer || !READ_ONCE(steer->enabled)) {
+		st->drop_no_pair++;
+		return XDP_DROP;
+	}
+	hash = vd_flow_hash_range((void *)(long)ctx->data, (void *)(long)ctx->data_end);
+	pair = READ_ONCE(steer->pair[hash & (VD_INDIRECTION - 1)]);
+	share = READ_ONCE(steer->share);
+	limit = READ_ONCE(cfg->max_frame);
+	if (limit && len > limit) {
+		st->drop_malformed++;
+		return XDP_DROP;
+	}
+	flow_index = queue * VD_MAX_PORTS + port;
+	flow = bpf_map_lookup_elem(&flows, &flow_index);
+	if (!flow || !bpf_map_lookup_elem(&xsks, &queue)) {
+		st->drop_no_socket++;
+		return XDP_DROP;
+	}
+	if (share && READ_ONCE(flow->seq) - READ_ONCE(flow->consumed) >= share) {
+		st->drop_share++;
+		return XDP_DROP;
+	}
+	st->packets++;
+	st->bytes += len;
+	if (!write_meta(ctx, flow, port, pair, hash))
+		st->no_metadata++;
+	return bpf_redirect_map(&xsks, queue, XDP_DROP);
+}
+
+SEC("xdp.frags")
+int viaduct_xdp(struct xdp_md *ctx)
+{
+	const __u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
+	__u32 zero = 0, host_index = VD_STATS_HOST, port;
+	struct vd_stats *host, *st;
+	struct vd_config *cfg;
+	__u64 len;
+
+	host = bpf_map_lookup_elem(&stats, &host_index);
+	cfg = bpf_map_lookup_elem(&config, &zero);
+	if (!host || !cfg)
+		return XDP_PASS;
+	if (data + VD_ETH_LEN > end) {
+		host->drop_malformed++;
+		return XDP_DROP;
+	}
+	len = bpf_xdp_get_buff_len(ctx);
+	if (data[0] & 1) {
+		host->multicast++;
+		return pass(host, len);
+	}
+	if (mac_equal(data, cfg->own_mac))
+		return pass(host, len);
+	port = find_port(data, cfg);
+	if (port == VD_PORT_NONE) {
+		host->drop_unknown++;
+		return XDP_DROP;
+	}
+	if (port >= VD_MAX_PORTS)
+		return pass(host, len);
+	st = bpf_map_lookup_elem(&stats, &port);
+	if (!st)
+		return pass(host, len);
+	return to_port(ctx, port, st, cfg, len);
+}
+
+char LICENSE[] SEC("license") = "Dual BSD/GPL";

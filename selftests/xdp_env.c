@@ -1,0 +1,80 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <sched.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <unistd.h>
+
+#include "xdp_env.h"
+
+int env_enter(void)
+{
+	if (unshare(CLONE_NEWNET | CLONE_NEWNS) < 0)
+		return -errno;
+	if (mount("none", "/", NULL, MS_REC | MS_PRIVATE, NULL) < 0 || mount("bpf", "/sys/fs/bpf", "bpf", 0, NULL) < 0 ||
+	    mount("tmpfs", "/run", "tmpfs", 0, NULL) < 0)
+		return -errno;
+	return env_run("ip link set lo up") ? 0 : -EIO;
+}
+
+bool env_run(const char *fmt, ...)
+{
+	char cmd[512];
+	va_list ap;
+
+	va_start(ap, fmt);
+	vsnprintf(cmd, sizeof(cmd), fmt, ap);
+	va_end(ap);
+	return system(cmd) == 0;
+}
+
+void env_veth(unsigned queues)
+{
+	env_run("ip link del " ENV_WIRE " 2>/dev/null");
+	if (!env_run("ip link add " ENV_NIC " numtxqueues %u numrxqueues %u type veth peer name " ENV_WIRE
+		     " numtxqueues %u numrxqueues %u", queues, queues, queues, queues) ||
+	    !env_run("for d in " ENV_NIC " " ENV_WIRE "; do echo 1 > /proc/sys/net/ipv6/conf/$d/disable_ipv6; done") ||
+	    !env_run("ip link set " ENV_NIC " up && ip link set " ENV_WIRE " up")) {
+		fprintf(stderr, "cannot make the veth pair\n");
+		exit(1);
+	}
+}
+
+int env_open(struct loop *loop, enum uplink_mode_wish mode, uint32_t queues, struct uplink **out, char *err)
+{
+	struct uplink_config cfg = {
+		.ifname = ENV_NIC, .name = "t", .queues = queues, .mode = mode, .ring_size = 256, .frames = 512,
+	};
+
+	err[0] = '\0';
+	return uplink_open(host_linux(), loop, &cfg, out, err, 256);
+}
+
+bool env_exists(const char *path)
+{
+	return access(path, F_OK) == 0;
+}
+
+void env_port(struct uplink *u, const uint8_t mac[6], unsigned pairs)
+{
+	struct vd_steering s = { .enabled = pairs };
+	unsigned i;
+
+	for (i = 0; i < VD_INDIRECTION && pairs; i++)
+		s.pair[i] = (uint16_t)(i % pairs);
+	uplink_steering(u, 0, &s);
+	uplink_maps(u)->links[0].up = 1;
+	uplink_maps(u)->links[1].up = 1;
+	if (!uplink_is_host_mac(u, mac))
+		uplink_fdb_set(u, mac, 0, VD_FDB_CONFIGURED);
+}
+
+int env_wire_socket(void)
+{
+	const struct host_ops *h = host_linux();
+
+	return h->packet_socket(h, (int)if_nametoindex(ENV_WIRE), 0x0003);
+}

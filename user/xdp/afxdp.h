@@ -1,0 +1,44 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One AF_XDP socket with its UMEM: made for a NIC queue, or adopted from a
+ * process that handed both fds over. Only the ring inlines of libxdp are used,
+ * because its own socket object cannot be made from an existing socket.
+ * Control thread only; the nicq then belongs to its worker.
+ */
+#ifndef VIADUCT_XDP_AFXDP_H
+#define VIADUCT_XDP_AFXDP_H
+
+#include "base/host_ops.h"
+#include "xdp/nicq.h"
+
+/* A plain struct without pointers: it describes a socket to another process, too. */
+struct afxdp_config {
+	int ifindex;
+	uint32_t queue;			/* NIC queue */
+	enum vd_queue_mode mode;
+	uint32_t ring_size;		/* entries of each of the four rings, power of two */
+	uint32_t frames, chunk;		/* UMEM: frames of chunk bytes */
+};
+
+/**
+ * afxdp_create() - make socket, UMEM and rings, and bind them
+ * @deadline_ns: until when to retry while the queue is still held by a socket that is being closed
+ *
+ * The fill ring is filled before the bind, so a zero-copy driver finds buffers at once.
+ * Return: 0 or -errno; -EBUSY when the queue stayed taken, -EOPNOTSUPP when the mode is not supported.
+ */
+int afxdp_create(const struct host_ops *host, const struct afxdp_config *cfg, uint64_t deadline_ns, struct nicq *q);
+
+/**
+ * afxdp_adopt() - go on with a socket and UMEM of another process
+ * @fd: bound AF_XDP socket; @umem_fd: its UMEM memfd; both are owned by @q on success
+ * @owners: the predecessor's ledger, cfg->frames values of enum frame_owner
+ *
+ * The UMEM may lie at another address here: rings hold offsets. Return: 0 or -errno.
+ */
+int afxdp_adopt(int fd, int umem_fd, const struct afxdp_config *cfg, const uint8_t *owners, struct nicq *q);
+
+/* What the kernel says about losses of the socket (XDP_STATISTICS). Return: 0 or -errno. */
+int afxdp_statistics(const struct nicq *q, struct xdp_statistics *st);
+
+#endif

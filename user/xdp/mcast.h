@@ -1,0 +1,29 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Broadcast and multicast from the wire: the XDP program passes them up to the
+ * host; a packet socket with a filter gives us a copy, with the VLAN tag put
+ * back and the checksum finished. Bounded ring, counted losses. Opened by the
+ * control thread, then used by one worker.
+ */
+#ifndef VIADUCT_XDP_MCAST_H
+#define VIADUCT_XDP_MCAST_H
+
+#include "base/host_ops.h"
+
+struct mcast_stats { uint64_t packets, kernel_drops, malformed; };
+
+struct mcast;
+
+int mcast_open(const struct host_ops *host, int ifindex, struct mcast **out);
+void mcast_close(struct mcast *m);
+int mcast_fd(const struct mcast *m);	/* readable = frames wait */
+/* True when mcast_recv() would find something; no system call. */
+bool mcast_pending(const struct mcast *m);
+/**
+ * mcast_recv() - copy the next frame, repaired, to @buf
+ * Return: frame length, 0 when there is none, -errno on a frame that had to be dropped (counted).
+ */
+int mcast_recv(struct mcast *m, uint8_t *buf, uint32_t len);
+const struct mcast_stats *mcast_stats(struct mcast *m);	/* updates kernel_drops */
+
+#endif

@@ -1,0 +1,99 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One NIC queue as its worker sees it: an AF_XDP socket's four rings over its
+ * UMEM, with the frame ledger. Exactly one worker touches it. Rings may be in
+ * ordinary memory instead of a socket's (nicq_init_memory()), which is how the
+ * data path is tested without root.
+ */
+#ifndef VIADUCT_XDP_NICQ_H
+#define VIADUCT_XDP_NICQ_H
+
+#include <xdp/xsk.h>
+
+#include "viaduct_bpf.h"
+#include "xdp/frames.h"
+
+#define NICQ_HEADROOM 0		/* the kernel adds XDP_PACKET_HEADROOM (256) itself in copy mode */
+/*
+ * Where a frame to send begins in its chunk: where the kernel puts a received
+ * one too. So nothing but metadata is ever written right in front of that
+ * place, and a guest cannot leave bytes there that look like metadata.
+ */
+#define NICQ_DATA_OFFSET 256
+/* The longest frame of a chunk. */
+#define NICQ_MAX_FRAME(chunk) ((chunk) - NICQ_DATA_OFFSET)
+
+struct nicq_pkt {
+	uint8_t *data;		/* first byte of the Ethernet frame */
+	uint32_t len;
+	uint32_t frame;		/* frame number in the ledger */
+};
+
+struct nicq_stats {
+	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t tx_wakeups, tx_errors;	/* sendto() calls; those that failed for good */
+	uint64_t rx_invalid;		/* descriptors we could not use */
+	int last_errno;			/* of the last failed send, positive */
+};
+
+struct nicq {
+	uint32_t id;		/* NIC queue number */
+	int fd;			/* AF_XDP socket, -1 in memory */
+	enum vd_queue_mode mode;
+	struct xsk_ring_cons rx, completion;
+	struct xsk_ring_prod tx, fill;
+	uint8_t *umem;
+	uint64_t umem_len;
+	int umem_fd;
+	struct frames frames;
+	uint32_t tx_staged;	/* reserved in the tx ring, not yet submitted */
+	uint32_t tx_outstanding;	/* staged or with the kernel */
+	uint32_t tx_limit;	/* most frames out for sending, so that receiving never starves */
+	uint32_t fill_target;	/* frames to keep with the kernel for receiving */
+	struct nicq_stats stats;
+	void *maps[5];		/* private: ring mappings for munmap */
+	size_t map_len[5];
+};
+
+/* Up to @max received frames; each becomes FRAME_HELD until nicq_recycle(). Bad descriptors are counted and refilled. */
+unsigned nicq_rx(struct nicq *q, struct nicq_pkt *pkts, unsigned max);
+/* The frame's metadata if the program wrote one (magic matches), else NULL. */
+static inline struct vd_meta *nicq_meta(const struct nicq_pkt *p)
+{
+	struct vd_meta *m = (struct vd_meta *)(void *)(p->data - sizeof(*m));
+
+	return m->magic == VD_META_MAGIC ? m : NULL;
+}
+/* Held frame back: metadata's magic (if any) must be wiped by this call (at pkt data - 16); goes to the free list; refill posts it. */
+void nicq_recycle(struct nicq *q, const struct nicq_pkt *p);
+/* Tops the fill ring up to fill_target from the free list, in bulk; wakes the driver when it asks for it. */
+void nicq_refill(struct nicq *q);
+
+/* How many frames can be sent now (free frames and tx ring room); reaps completions when few. */
+unsigned nicq_tx_room(struct nicq *q, unsigned want);
+/*
+ * Buffer for the next frame to send (room was checked); NICQ_MAX_FRAME(chunk) bytes. NULL when there is none.
+ * A frame that is not sent after all goes back by nicq_tx_cancel().
+ */
+uint8_t *nicq_tx_buf(struct nicq *q, uint32_t *frame);
+void nicq_tx_cancel(struct nicq *q, uint32_t frame);
+/* Stages it on the tx ring; visible to the kernel at nicq_tx_flush(). */
+void nicq_tx_stage(struct nicq *q, uint32_t frame, uint32_t len);
+/*
+ * Submits what is staged and wakes the kernel when it wants it. 0, or -errno: -EAGAIN = call again (soon, not
+ * at once), anything else (-ENETDOWN, -ENXIO = device down or gone) = no use to call again before the link changes.
+ */
+int nicq_tx_flush(struct nicq *q);
+/* True while the kernel has not yet taken all of the tx ring (copy mode needs more wake-ups). */
+bool nicq_tx_unsent(const struct nicq *q);
+/* Collects sent frames. */
+unsigned nicq_reap(struct nicq *q);
+
+/* Rings and UMEM in plain memory; the test plays the kernel through the same pointers. */
+int nicq_init_memory(struct nicq *q, uint32_t ring_size, uint32_t frames, uint32_t chunk);
+/* Unmaps and closes everything; safe after a failed or no set-up if fd and umem_fd are -1. */
+void nicq_fini(struct nicq *q);
+/* Divides the frames between receiving and sending; part of every set-up. */
+void nicq_set_targets(struct nicq *q);
+
+#endif

@@ -1,0 +1,361 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The XDP program's life on an interface.
+ *
+ * It is attached by a bpf_link whose pin survives us. So a killed instance
+ * leaves program, link and maps behind: its frames for guests are dropped and
+ * counted (no socket), the host's still pass. The next instance loads its own
+ * program with new maps and swaps it into the same link: the interface is never
+ * without a program, and the driver is not reset a second time.
+ *
+ * A link goes away with its last reference, and a removed pin gives its
+ * reference back only after an RCU grace period. So whoever detaches here
+ * waits until the interface no longer shows the program.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <linux/if_link.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "viaduct.skel.h"
+#include "xdp/program.h"
+
+#define DETACH_WAIT_NS (3 * NSEC_PER_SEC)
+#define ALIVE_WITHIN_NS (1 * NSEC_PER_SEC)
+#define ALIVE_WATCH_MS 350	/* three heartbeats */
+
+static const char *const map_name[PROGRAM_MAPS] = {
+	[PROGRAM_LINKS] = "links",
+	[PROGRAM_FDB] = "fdb",
+	[PROGRAM_STEERING] = "steering",
+	[PROGRAM_QUEUES] = "queues",
+	[PROGRAM_STATS] = "stats",
+	[PROGRAM_FLOWS] = "flows",
+	[PROGRAM_CONFIG] = "config",
+	[PROGRAM_XSKS] = "xsks",
+};
+static_assert(PROGRAM_MAPS < HOST_BPF_MAPS, "one entry ends the list");
+
+static void sleep_ms(unsigned ms)
+{
+	const struct timespec ts = { .tv_nsec = (long)ms * 1000000 };
+
+	nanosleep(&ts, NULL);
+}
+
+static const char *pin_path(const struct program *p, const char *what, char *buf, size_t len)
+{
+	snprintf(buf, len, "%s/%s", p->dir, what);
+	return buf;
+}
+
+static uint64_t pinned_heartbeat(const struct program *p)
+{
+	struct vd_link l = { 0 };
+	uint32_t key = 0;
+	char path[192];
+	int fd;
+
+	fd = p->host->bpf_get(p->host, pin_path(p, "links", path, sizeof(path)));
+	if (fd < 0)
+		return 0;
+	if (p->host->bpf_map_lookup(p->host, fd, &key, &l))
+		l.heartbeat_ns = 0;
+	close(fd);
+	return l.heartbeat_ns;
+}
+
+/* An instance that was killed a moment ago has a fresh heartbeat, but not one that goes on. */
+static bool instance_alive(const struct program *p)
+{
+	uint64_t beat = pinned_heartbeat(p);
+
+	if (!beat || clock_now() - beat > ALIVE_WITHIN_NS)
+		return false;
+	sleep_ms(ALIVE_WATCH_MS);
+	return pinned_heartbeat(p) != beat;
+}
+
+static int prepare_dir(struct program *p, const char *name, const struct fail *why)
+{
+	const struct host_ops *host = p->host;
+	int ret;
+
+	/* bpffs allows no dot in a name. */
+	if (!name[0] || strpbrk(name, "/."))
+		return fail_with(why, -EINVAL, "'%s' cannot be the name of a pin directory: choose a --name without '/' and '.'", name);
+	snprintf(p->dir, sizeof(p->dir), "%s/%s", VD_PIN_ROOT, name);
+	ret = host->is_bpffs(host, "/sys/fs/bpf");
+	if (ret <= 0)
+		return fail_with(why, ret < 0 ? ret : -ENODEV,
+				 "no BPF file system at /sys/fs/bpf: mount -t bpf bpf /sys/fs/bpf");
+	ret = host->mkdir(host, VD_PIN_ROOT, 0755);
+	if (!ret)
+		ret = host->mkdir(host, p->dir, 0755);
+	if (ret)
+		return fail_with(why, ret, "cannot create %s: %s%s", p->dir, strerror(-ret),
+				 ret == -EROFS ? ": mount -o remount,rw /sys/fs/bpf" :
+				 ret == -EPERM || ret == -EACCES ? ": run as root" : "");
+	if (instance_alive(p))
+		return fail_with(why, -EBUSY, "a viaduct named %s is running already: stop it, or choose another --name",
+				 name);
+	return 0;
+}
+
+int program_init(struct program *p, const struct host_ops *host, const char *name, int ifindex, uint32_t queues,
+		 enum uplink_attach attach, const struct fail *why)
+{
+	int ret, i;
+
+	memset(p, 0, sizeof(*p));
+	p->host = host;
+	p->ifindex = ifindex;
+	p->queues = queues;
+	p->attach = attach;
+	p->link = -1;
+	p->fds.prog = -1;
+	for (i = 0; i < HOST_BPF_MAPS; i++)
+		p->fds.map[i] = -1;
+	ret = prepare_dir(p, name, why);
+	if (ret)
+		p->host = NULL;		/* program_close() leaves alone what may be somebody else's */
+	return ret;
+}
+
+static void make_spec(const struct program *p, struct host_bpf_spec *spec)
+{
+	int i;
+
+	memset(spec, 0, sizeof(*spec));
+	spec->elf = viaduct_bpf__elf_bytes(&spec->elf_len);
+	spec->prog = "viaduct_xdp";
+	spec->sizes[0] = (struct host_bpf_size){ "flows", p->queues * VD_MAX_PORTS };
+	spec->sizes[1] = (struct host_bpf_size){ "xsks", p->queues };
+	for (i = 0; i < PROGRAM_MAPS; i++)
+		spec->maps[i] = map_name[i];
+}
+
+static uint32_t attached_id(const struct program *p, uint32_t *mode)
+{
+	struct host_xdp_info info = { 0 };
+
+	if (p->host->bpf_xdp_query(p->host, p->ifindex, &info))
+		return 0;
+	if (mode)
+		*mode = info.mode;
+	return info.prog_id;
+}
+
+/* Until the interface has no program, or another than @id. */
+static void wait_detached(const struct program *p, uint32_t id)
+{
+	uint64_t deadline = clock_now() + DETACH_WAIT_NS;
+
+	while (id && attached_id(p, NULL) == id && clock_now() < deadline)
+		sleep_ms(1);
+}
+
+/* Takes over, or clears away, the link that a dead instance of our name left. 1 = taken over. */
+static int adopt_link(struct program *p, uint32_t mode)
+{
+	const struct host_ops *host = p->host;
+	uint32_t now_mode = 0, id;
+	char path[192];
+	int link;
+
+	link = host->bpf_get(host, pin_path(p, "link", path, sizeof(path)));
+	if (link < 0)
+		return 0;
+	id = attached_id(p, &now_mode);
+	if (p->attach == UPLINK_ATTACH_LINK && now_mode == mode && host->bpf_link_ifindex(host, link) == p->ifindex &&
+	    !host->bpf_link_update(host, link, p->fds.prog)) {
+		p->link = link;
+		p->adopted = true;
+		p->pinned = true;
+		return 1;
+	}
+	if (host->bpf_link_ifindex(host, link) != p->ifindex)
+		id = 0;		/* nothing of it is on this interface */
+	host->unlink(host, path);
+	close(link);
+	wait_detached(p, id);
+	return 0;
+}
+
+static int busy(const struct program *p, const struct fail *why)
+{
+	char dev[IF_NAMESIZE] = "DEV";
+
+	if_indextoname((unsigned)p->ifindex, dev);
+	return fail_with(why, -EBUSY,
+			 "%s has an XDP program already (id %u; see bpftool net show dev %s): remove it (ip link set dev %s xdp off, or rm -r %s/OTHER for a killed viaduct of another name), or run beside it with --xdp-attach dispatcher",
+			 dev, attached_id(p, NULL), dev, dev, VD_PIN_ROOT);
+}
+
+static int load_failed(int err, const struct fail *why)
+{
+	if (err == -ENOSYS)
+		return fail_with(why, err, "this kernel is too old for the XDP program: Linux 5.18 or newer is needed");
+	if (err == -EPERM)
+		return fail_with(why, err, "no permission to load BPF programs: run as root, or with CAP_BPF, CAP_NET_ADMIN, CAP_NET_RAW and CAP_PERFMON");
+	return fail_with(why, err, "cannot load the XDP program: %s (details with debug logging)", strerror(-err));
+}
+
+static int attach_link(struct program *p, uint32_t mode, const struct fail *why)
+{
+	uint32_t flags = mode == XDP_ATTACHED_SKB ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+	struct host_bpf_spec spec;
+	int ret;
+
+	if (p->fds.prog < 0) {
+		make_spec(p, &spec);
+		ret = p->host->bpf_load(p->host, &spec, &p->fds);
+		if (ret)
+			return load_failed(ret, why);
+	}
+	if (adopt_link(p, mode))
+		return 0;
+	if (attached_id(p, NULL))
+		return busy(p, why);
+	ret = p->host->bpf_link_xdp(p->host, p->fds.prog, p->ifindex, flags);
+	if (ret == -EBUSY || ret == -EEXIST)
+		return busy(p, why);
+	if (ret < 0)
+		return fail_with(why, ret, "%s XDP refused by the driver: %s",
+				 mode == XDP_ATTACHED_SKB ? "generic" : "native", strerror(-ret));
+	p->link = ret;
+	return 0;
+}
+
+static int attach_dispatcher(struct program *p, uint32_t mode, const struct fail *why)
+{
+	struct host_bpf_spec spec;
+	int ret;
+
+	adopt_link(p, mode);
+	make_spec(p, &spec);
+	ret = p->host->dispatcher_attach(p->host, &spec, p->ifindex, mode, &p->fds);
+	if (ret == -EPERM)
+		return fail_with(why, ret, "this kernel refuses libxdp's dispatcher (it does not let one program extend another): use --xdp-attach link");
+	if (ret < 0)
+		return fail_with(why, ret, "libxdp's dispatcher cannot be attached: %s: use --xdp-attach link",
+				 strerror(-ret));
+	return 0;
+}
+
+int program_attach(struct program *p, uint32_t mode, const struct fail *why)
+{
+	int ret = p->attach == UPLINK_ATTACH_LINK ? attach_link(p, mode, why) : attach_dispatcher(p, mode, why);
+
+	if (ret < 0)
+		return ret;
+	p->mode = mode;
+	p->id = attached_id(p, NULL);
+	return 0;
+}
+
+static void fds_close(struct program *p)
+{
+	int i;
+
+	if (p->fds.prog >= 0)
+		close(p->fds.prog);
+	p->fds.prog = -1;
+	for (i = 0; i < HOST_BPF_MAPS; i++) {
+		if (p->fds.map[i] >= 0)
+			close(p->fds.map[i]);
+		p->fds.map[i] = -1;
+	}
+}
+
+void program_detach(struct program *p)
+{
+	char path[192];
+
+	if (!p->mode)
+		return;
+	if (p->attach == UPLINK_ATTACH_DISPATCHER) {
+		p->host->dispatcher_detach(p->host, p->ifindex);
+		fds_close(p);
+	} else {
+		if (p->pinned)
+			p->host->unlink(p->host, pin_path(p, "link", path, sizeof(path)));
+		close(p->link);
+		p->link = -1;
+		wait_detached(p, p->id);
+	}
+	p->pinned = false;
+	p->adopted = false;
+	p->mode = 0;
+	p->id = 0;
+}
+
+static void *map_map(struct program *p, enum program_map map, size_t len)
+{
+	long page = sysconf(_SC_PAGESIZE);
+	void *mem;
+
+	len = (len + (size_t)page - 1) & ~((size_t)page - 1);
+	mem = mmap(NULL, len, PROT_READ | PROT_WRITE, MAP_SHARED, p->fds.map[map], 0);
+	if (mem == MAP_FAILED)
+		return NULL;
+	p->map_len[map] = len;
+	return mem;
+}
+
+int program_publish(struct program *p, const struct fail *why)
+{
+	const struct host_ops *host = p->host;
+	char path[192];
+	int ret, i;
+
+	p->maps.links = map_map(p, PROGRAM_LINKS, sizeof(struct vd_link) * (1 + VD_MAX_PORTS));
+	p->maps.flows = map_map(p, PROGRAM_FLOWS, sizeof(struct vd_flow) * p->queues * VD_MAX_PORTS);
+	p->maps.config = map_map(p, PROGRAM_CONFIG, sizeof(struct vd_config));
+	if (!p->maps.links || !p->maps.flows || !p->maps.config)
+		return fail_with(why, -ENOMEM, "cannot map the BPF maps: %s", strerror(errno));
+	/* Alive before anybody can see it. */
+	p->maps.links[0].heartbeat_ns = clock_now();
+	for (i = 0; i < PROGRAM_PINNED; i++) {
+		ret = host->bpf_pin(host, p->fds.map[i], pin_path(p, map_name[i], path, sizeof(path)));
+		if (ret)
+			return fail_with(why, ret, "cannot pin %s: %s", path, strerror(-ret));
+	}
+	if (p->link >= 0 && !p->pinned) {
+		ret = host->bpf_pin(host, p->link, pin_path(p, "link", path, sizeof(path)));
+		if (ret)
+			return fail_with(why, ret, "cannot pin %s: %s", path, strerror(-ret));
+		p->pinned = true;
+	}
+	return 0;
+}
+
+void program_close(struct program *p)
+{
+	const struct host_ops *host = p->host;
+	char path[192];
+	int i;
+
+	if (!host)
+		return;
+	program_detach(p);
+	for (i = 0; i < PROGRAM_PINNED; i++)
+		host->unlink(host, pin_path(p, map_name[i], path, sizeof(path)));
+	host->rmdir(host, p->dir);
+	host->rmdir(host, VD_PIN_ROOT);	/* not while another instance has its own directory in it */
+	if (p->maps.links)
+		munmap(p->maps.links, p->map_len[PROGRAM_LINKS]);
+	if (p->maps.flows)
+		munmap(p->maps.flows, p->map_len[PROGRAM_FLOWS]);
+	if (p->maps.config)
+		munmap(p->maps.config, p->map_len[PROGRAM_CONFIG]);
+	fds_close(p);
+	memset(p, 0, sizeof(*p));
+}

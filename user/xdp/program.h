@@ -1,0 +1,70 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The XDP program on an interface: loading, attaching (or adopting what a dead
+ * instance left), the maps, their pins and mappings. Control thread only.
+ */
+#ifndef VIADUCT_XDP_PROGRAM_H
+#define VIADUCT_XDP_PROGRAM_H
+
+#include "base/host_ops.h"
+#include "viaduct_bpf.h"
+#include "xdp/fail.h"
+#include "xdp/uplink.h"
+
+enum program_map {
+	PROGRAM_LINKS,
+	PROGRAM_FDB,
+	PROGRAM_STEERING,
+	PROGRAM_QUEUES,
+	PROGRAM_STATS,
+	PROGRAM_PINNED,			/* the maps before this one are pinned */
+	PROGRAM_FLOWS = PROGRAM_PINNED,
+	PROGRAM_CONFIG,
+	PROGRAM_XSKS,
+	PROGRAM_MAPS
+};
+
+struct program {
+	const struct host_ops *host;
+	char dir[128];			/* VD_PIN_ROOT/name */
+	int ifindex;
+	uint32_t queues;		/* NIC queues the maps are made for */
+	enum uplink_attach attach;
+	uint32_t mode;			/* XDP_ATTACHED_DRV or XDP_ATTACHED_SKB; 0 = not attached */
+	uint32_t id;			/* program id on the interface */
+	bool adopted;			/* the link is a dead instance's */
+	bool pinned;
+	int link;			/* bpf_link, -1 with the dispatcher */
+	struct host_bpf_fds fds;
+	struct uplink_maps maps;
+	size_t map_len[PROGRAM_MAPS];
+};
+
+/**
+ * program_init() - make the pin directory ready, and see that nobody is using it
+ * @name: last part of its path
+ *
+ * Return: 0 or -errno with a reason: no bpffs, no permission, an instance of that name is alive.
+ */
+int program_init(struct program *p, const struct host_ops *host, const char *name, int ifindex, uint32_t queues,
+		 enum uplink_attach attach, const struct fail *why);
+
+/**
+ * program_attach() - load (once) and attach
+ * @mode: XDP_ATTACHED_DRV or XDP_ATTACHED_SKB
+ *
+ * Adopts the pinned link of a dead instance when interface and mode are the same.
+ * Return: 0; -EBUSY with a reason when another program is there; or -errno, when another mode may do.
+ */
+int program_attach(struct program *p, uint32_t mode, const struct fail *why);
+
+/* Takes the program off the interface, and waits until it is. The maps stay, so program_attach() may follow. */
+void program_detach(struct program *p);
+
+/* Maps the mmap-able maps and pins the public ones and the link. Return: 0 or -errno with a reason. */
+int program_publish(struct program *p, const struct fail *why);
+
+/* Detaches, unpins, removes the directory, frees. */
+void program_close(struct program *p);
+
+#endif

@@ -1,0 +1,520 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The uplink, put together.
+ *
+ * Order of opening: look first (interface kind, MTU, queues), then take what
+ * can be given back (pin directory, program, sockets, receive filter, VLAN
+ * settings), and fill the XSKMAP last: until then the program has nowhere to
+ * redirect to, and the forwarding table is empty, so everything passes to the host.
+ *
+ * Mode ladder: native zero-copy, native copy, generic. All NIC queues use the
+ * same rung. Why a better rung did not hold is kept for status.
+ *
+ * Closing goes the other way round. The program comes off first, so no frame is
+ * redirected to a socket that is about to close.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <bpf/libbpf.h>
+#include <linux/if_link.h>
+#include <linux/if_packet.h>
+
+#include "base/atomics.h"
+#include "base/clock.h"
+#include "base/log.h"
+#include "xdp/afxdp.h"
+#include "xdp/fail.h"
+#include "xdp/ifcheck.h"
+#include "xdp/linkmon.h"
+#include "xdp/nicset.h"
+#include "xdp/program.h"
+#include "xdp/uplink.h"
+
+#define DEFAULT_RING 2048
+#define DEFAULT_FRAMES 4096
+#define MAX_RING 32768
+#define MAX_FRAMES (1u << 20)
+#define BIND_WAIT_NS (5 * NSEC_PER_SEC)
+#define MAX_HOST_MACS 256
+
+struct uplink {
+	const struct host_ops *host;
+	struct uplink_config cfg;
+	struct uplink_info info;
+	struct linkmon *linkmon;
+	struct program program;
+	struct nicset nicset;
+	struct nicq *nicq;		/* [info.queues] */
+	uint32_t nopen;			/* nicqs that are set up */
+	int filter_fd;			/* holds the receive filter entries; receives nothing */
+	uint8_t host_mac[MAX_HOST_MACS][6];
+	unsigned nhost;
+	int cpus;			/* possible CPUs: values of a per-CPU map entry */
+	struct vd_stats *percpu;	/* [cpus] */
+	uint32_t warned_mtu;
+	void (*on_link)(void *arg, const struct uplink_link *l);
+	void *on_link_arg;
+};
+
+struct rung {
+	enum vd_queue_mode mode;
+	uint32_t attach;
+	enum uplink_mode_wish wish;
+	const char *name;
+};
+
+static const struct rung ladder[] = {
+	{ VD_MODE_ZEROCOPY, XDP_ATTACHED_DRV, UPLINK_ZEROCOPY, "zero-copy" },
+	{ VD_MODE_COPY, XDP_ATTACHED_DRV, UPLINK_COPY, "native copy" },
+	{ VD_MODE_GENERIC, XDP_ATTACHED_SKB, UPLINK_GENERIC, "generic" },
+};
+
+/* What the error of a socket set-up means here. */
+static const char *socket_error(int err)
+{
+	switch (-err) {
+	case EOPNOTSUPP:
+		return "not supported by the driver";
+	case EBUSY:
+		return "another AF_XDP socket holds the queue";
+	case ENOBUFS:
+		return "locked memory limit (ulimit -l unlimited, or LimitMEMLOCK=infinity)";
+	case EMFILE:
+		return "too many open files (ulimit -n)";
+	case EPERM:
+	case EACCES:
+		return "no permission (CAP_NET_RAW, CAP_NET_ADMIN)";
+	case EAFNOSUPPORT:
+		return "this kernel has no AF_XDP (CONFIG_XDP_SOCKETS)";
+	case ENETDOWN:
+		return "the interface is down (ip link set up)";
+	}
+	return strerror(-err);
+}
+
+static void sockets_close(struct uplink *u)
+{
+	while (u->nopen)
+		nicq_fini(&u->nicq[--u->nopen]);
+}
+
+/* One socket per NIC queue, all in the same mode, or none. */
+static int sockets_open(struct uplink *u, const struct rung *r, uint64_t deadline_ns, const struct fail *why)
+{
+	struct afxdp_config c = {
+		.ifindex = u->program.ifindex,
+		.mode = r->mode,
+		.ring_size = u->info.ring_size,
+		.frames = u->info.frames,
+		.chunk = u->info.chunk,
+	};
+	int ret;
+
+	while (u->nopen < u->info.queues) {
+		c.queue = u->nopen;
+		ret = afxdp_create(u->host, &c, deadline_ns, &u->nicq[u->nopen]);
+		if (ret) {
+			sockets_close(u);
+			return fail_with(why, ret, "%s: queue %u: %s", r->name, c.queue, socket_error(ret));
+		}
+		u->nopen++;
+	}
+	return 0;
+}
+
+static void add_reason(struct uplink_info *info, const char *reason)
+{
+	size_t at = strlen(info->mode_why);
+
+	snprintf(info->mode_why + at, sizeof(info->mode_why) - at, "%s%s", at ? "; " : "", reason);
+}
+
+/* Failures that no other rung can mend. */
+static bool is_final(const struct uplink *u, int err)
+{
+	bool loaded = u->program.fds.prog >= 0 || u->program.attach == UPLINK_ATTACH_DISPATCHER;
+
+	return err == -EPERM || err == -EMFILE || err == -ENOMEM || err == -ENOBUFS || err == -EAFNOSUPPORT || !loaded;
+}
+
+static int try_rung(struct uplink *u, const struct rung *r, uint64_t deadline_ns, const struct fail *why)
+{
+	int ret;
+
+	if (u->program.mode != r->attach) {
+		program_detach(&u->program);
+		ret = program_attach(&u->program, r->attach, why);
+		if (ret)
+			return ret;
+	}
+	return sockets_open(u, r, deadline_ns, why);
+}
+
+static int climb(struct uplink *u, const struct ifcheck *c, const struct fail *why)
+{
+	uint64_t deadline = clock_now() + BIND_WAIT_NS;
+	uint32_t refused_attach = 0;
+	int ret = -EOPNOTSUPP;
+	unsigned i;
+
+	if (c->generic_only && (u->cfg.mode == UPLINK_ZEROCOPY || u->cfg.mode == UPLINK_COPY))
+		return fail_with(why, -EOPNOTSUPP, "%s", c->generic_why);
+	if (c->generic_only)
+		add_reason(&u->info, c->generic_why);
+	for (i = 0; i < sizeof(ladder) / sizeof(ladder[0]); i++) {
+		const struct rung *r = &ladder[i];
+
+		if (u->cfg.mode != UPLINK_AUTO && u->cfg.mode != r->wish)
+			continue;
+		if (r->attach == refused_attach || (c->generic_only && r->attach != XDP_ATTACHED_SKB))
+			continue;
+		ret = try_rung(u, r, deadline, why);
+		if (!ret) {
+			u->info.mode = r->mode;
+			return 0;
+		}
+		/* -EBUSY without a program attached: somebody else's program, in any mode. */
+		if (is_final(u, ret) || (ret == -EBUSY && !u->program.mode))
+			return ret;
+		if (!u->program.mode)
+			refused_attach = r->attach;
+		add_reason(&u->info, why->text);
+	}
+	return ret;
+}
+
+static void sync_host_macs(struct uplink *u)
+{
+	uint8_t now[MAX_HOST_MACS][6];
+	unsigned n = linkmon_host_macs(u->linkmon, now, MAX_HOST_MACS), i, k;
+	struct vd_fdb_value host = { .port = VD_PORT_HOST, .kind = VD_FDB_HOST };
+	struct vd_fdb_key key = { 0 };
+
+	for (i = 0; i < u->nhost; i++) {
+		for (k = 0; k < n && memcmp(u->host_mac[i], now[k], 6); k++)
+			;
+		if (k < n)
+			continue;
+		memcpy(key.mac, u->host_mac[i], 6);
+		u->host->bpf_map_delete(u->host, u->program.fds.map[PROGRAM_FDB], &key);
+	}
+	memcpy(u->host_mac, now, sizeof(u->host_mac[0]) * n);
+	u->nhost = n;
+	for (i = 0; i < n; i++) {
+		memcpy(key.mac, now[i], 6);
+		u->host->bpf_map_update(u->host, u->program.fds.map[PROGRAM_FDB], &key, &host);
+	}
+}
+
+static void sync_config(struct uplink *u)
+{
+	const struct uplink_link *l = linkmon_state(u->linkmon);
+	struct vd_config *c = u->program.maps.config;
+
+	memcpy(c->own_mac, l->mac, sizeof(c->own_mac));
+	WRITE_ONCE(c->unknown, u->cfg.unknown);
+	WRITE_ONCE(c->max_frame, NICQ_MAX_FRAME(u->info.chunk));
+	if (l->mtu + 14 > NICQ_MAX_FRAME(u->info.chunk) && l->mtu != u->warned_mtu) {
+		u->warned_mtu = l->mtu;
+		log_warn("%s: MTU is now %u, but frames longer than %u bytes cannot reach guests: restart viaduct, or lower the MTU",
+			 l->name, l->mtu, NICQ_MAX_FRAME(u->info.chunk));
+	}
+}
+
+static void on_change(void *arg, bool state_changed)
+{
+	struct uplink *u = arg;
+	const struct uplink_link *l = linkmon_state(u->linkmon);
+
+	sync_host_macs(u);
+	sync_config(u);
+	if (!state_changed)
+		return;
+	if (l->xdp_lost)
+		log_warn("%s: its XDP program is not viaduct's any more: somebody detached or replaced it; guests receive nothing from the wire (restart viaduct)",
+			 l->name);
+	if (u->on_link)
+		u->on_link(u->on_link_arg, l);
+}
+
+/* All multicast for the guests' groups; unicast entries come with the guests' addresses. */
+static int open_filter(struct uplink *u, const struct fail *why)
+{
+	int ret;
+
+	u->filter_fd = u->host->packet_socket(u->host, u->program.ifindex, 0);
+	if (u->filter_fd < 0)
+		return fail_with(why, u->filter_fd, "cannot open a packet socket: %s: CAP_NET_RAW is needed",
+				 strerror(-u->filter_fd));
+	ret = u->host->packet_membership(u->host, u->filter_fd, u->program.ifindex, PACKET_MR_ALLMULTI, NULL, true);
+	u->info.allmulti = !ret;
+	if (ret)
+		log_warn("%s: cannot receive all multicast: %s", u->cfg.ifname, strerror(-ret));
+	return 0;
+}
+
+static int apply_settings(struct uplink *u, const struct fail *why)
+{
+	struct uplink_info *info = &u->info;
+	int ret = nicset_apply(&u->nicset, u->host, u->cfg.ifname, u->cfg.name);
+
+	if (ret)
+		return fail_with(why, ret, "cannot write %s: %s", u->nicset.path, strerror(-ret));
+	info->rxvlan_before = u->nicset.before[NICSET_RXVLAN];
+	info->rxvlan_filter_before = u->nicset.before[NICSET_RXVLAN_FILTER];
+	info->rxvlan_now = u->nicset.now[NICSET_RXVLAN];
+	info->rxvlan_filter_now = u->nicset.now[NICSET_RXVLAN_FILTER];
+	info->rxvlan_fixed = info->rxvlan_now == 1;
+	if (info->rxvlan_fixed)
+		log_warn("%s: the driver keeps VLAN tag stripping on: tagged frames reach guests without their tag",
+			 u->cfg.ifname);
+	return 0;
+}
+
+static int fill_xskmap(struct uplink *u, const struct fail *why)
+{
+	uint32_t q;
+	int ret;
+
+	for (q = 0; q < u->info.queues; q++) {
+		ret = uplink_queue_info(u, q, 0);
+		if (!ret)
+			ret = u->host->bpf_map_update(u->host, u->program.fds.map[PROGRAM_XSKS], &q, &u->nicq[q].fd);
+		if (ret)
+			return fail_with(why, ret, "cannot enter the socket of queue %u: %s", q, strerror(-ret));
+	}
+	return 0;
+}
+
+/* Looks only; changes nothing. */
+static int look(struct uplink *u, struct loop *loop, struct ifcheck *c, const struct fail *why)
+{
+	struct uplink_info *info = &u->info;
+	const struct linkmon_dev *d;
+	int ret;
+
+	info->ring_size = u->cfg.ring_size ? u->cfg.ring_size : DEFAULT_RING;
+	info->frames = u->cfg.frames ? u->cfg.frames : DEFAULT_FRAMES;
+	if (info->ring_size > MAX_RING || (info->ring_size & (info->ring_size - 1)))
+		return fail_with(why, -EINVAL, "ring size %u: must be a power of two up to %u", info->ring_size, MAX_RING);
+	if (info->frames < 64 || info->frames > MAX_FRAMES)
+		return fail_with(why, -EINVAL, "%u frames: must be 64 to %u", info->frames, MAX_FRAMES);
+	ret = linkmon_open(u->host, loop, u->cfg.ifname, &u->linkmon, why);
+	if (!ret)
+		ret = ifcheck_kind(u->linkmon, c, why);
+	if (ret)
+		return ret;
+	d = linkmon_uplink(u->linkmon);
+	ret = ifcheck_chunk(d, why);
+	if (ret < 0)
+		return ret;
+	info->chunk = (uint32_t)ret;
+	ifcheck_queues(u->host, d, c);
+	memcpy(info->driver, c->driver, sizeof(info->driver));
+	ret = ifcheck_choose_queues(c, d->name, u->cfg.queues, why);
+	if (ret < 0)
+		return ret;
+	info->queues = (uint32_t)ret;
+	/* Reads a file, so now and not later. */
+	u->cpus = libbpf_num_possible_cpus();
+	if (u->cpus < 1)
+		u->cpus = 1;
+	u->nicq = calloc(info->queues, sizeof(*u->nicq));
+	u->percpu = calloc((size_t)u->cpus, sizeof(*u->percpu));
+	return u->nicq && u->percpu ? 0 : fail_with(why, -ENOMEM, "out of memory");
+}
+
+static int take(struct uplink *u, const struct ifcheck *c, const struct fail *why)
+{
+	int ret;
+
+	ret = program_init(&u->program, u->host, u->cfg.name, linkmon_uplink(u->linkmon)->ifindex, u->info.queues,
+			   u->cfg.attach, why);
+	if (!ret)
+		ret = climb(u, c, why);
+	if (!ret)
+		ret = program_publish(&u->program, why);
+	if (!ret)
+		ret = open_filter(u, why);
+	if (!ret)
+		ret = apply_settings(u, why);
+	if (ret)
+		return ret;
+	u->info.adopted = u->program.adopted;
+	u->info.attach = u->cfg.attach;
+	linkmon_expect_program(u->linkmon, u->program.id, u->cfg.attach == UPLINK_ATTACH_DISPATCHER);
+	linkmon_on_change(u->linkmon, on_change, u);
+	sync_host_macs(u);
+	sync_config(u);
+	return fill_xskmap(u, why);
+}
+
+int uplink_open(const struct host_ops *host, struct loop *loop, const struct uplink_config *cfg,
+		struct uplink **out, char *err, size_t errlen)
+{
+	const struct fail why = { .text = err, .len = errlen };
+	struct uplink *u = calloc(1, sizeof(*u));
+	struct ifcheck c;
+	int ret;
+
+	if (!u)
+		return fail_with(&why, -ENOMEM, "out of memory");
+	u->host = host;
+	u->cfg = *cfg;
+	u->filter_fd = -1;
+	ret = look(u, loop, &c, &why);
+	if (!ret)
+		ret = take(u, &c, &why);
+	if (ret) {
+		uplink_close(u);
+		return ret;
+	}
+	*out = u;
+	return 0;
+}
+
+void uplink_close(struct uplink *u)
+{
+	if (!u)
+		return;
+	linkmon_close(u->linkmon);
+	program_close(&u->program);
+	if (u->filter_fd >= 0)
+		close(u->filter_fd);
+	nicset_restore(&u->nicset);
+	sockets_close(u);
+	free(u->nicq);
+	free(u->percpu);
+	free(u);
+}
+
+uint32_t uplink_queues(const struct uplink *u)
+{
+	return u->info.queues;
+}
+
+struct nicq *uplink_nicq(struct uplink *u, uint32_t queue)
+{
+	return queue < u->nopen ? &u->nicq[queue] : NULL;
+}
+
+const struct uplink_maps *uplink_maps(const struct uplink *u)
+{
+	return &u->program.maps;
+}
+
+const struct uplink_info *uplink_info(struct uplink *u)
+{
+	const struct linkmon_dev *d = linkmon_uplink(u->linkmon);
+
+	if (d) {
+		nicset_read(&u->nicset, d->name);
+		u->info.rxvlan_now = u->nicset.now[NICSET_RXVLAN];
+		u->info.rxvlan_filter_now = u->nicset.now[NICSET_RXVLAN_FILTER];
+	}
+	u->info.xdp_prog_id = d ? (int)d->xdp_prog_id : 0;
+	return &u->info;
+}
+
+const struct uplink_link *uplink_link(const struct uplink *u)
+{
+	return linkmon_state(u->linkmon);
+}
+
+void uplink_on_link(struct uplink *u, void (*fn)(void *arg, const struct uplink_link *l), void *arg)
+{
+	u->on_link = fn;
+	u->on_link_arg = arg;
+}
+
+bool uplink_is_host_mac(const struct uplink *u, const uint8_t mac[6])
+{
+	unsigned i;
+
+	for (i = 0; i < u->nhost; i++)
+		if (!memcmp(u->host_mac[i], mac, 6))
+			return true;
+	return false;
+}
+
+int uplink_fdb_set(struct uplink *u, const uint8_t mac[6], uint32_t port, enum vd_fdb_kind kind)
+{
+	struct vd_fdb_value v = { .port = port, .kind = kind };
+	struct vd_fdb_key key = { 0 };
+
+	if (uplink_is_host_mac(u, mac))
+		return -EADDRINUSE;
+	memcpy(key.mac, mac, 6);
+	return u->host->bpf_map_update(u->host, u->program.fds.map[PROGRAM_FDB], &key, &v);
+}
+
+int uplink_fdb_del(struct uplink *u, const uint8_t mac[6])
+{
+	struct vd_fdb_key key = { 0 };
+
+	if (uplink_is_host_mac(u, mac))
+		return -EADDRINUSE;
+	memcpy(key.mac, mac, 6);
+	return u->host->bpf_map_delete(u->host, u->program.fds.map[PROGRAM_FDB], &key);
+}
+
+int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add)
+{
+	int ret = u->host->packet_membership(u->host, u->filter_fd, u->program.ifindex, PACKET_MR_UNICAST, mac, add);
+
+	if (ret)
+		return ret;
+	if (add)
+		u->info.filter_entries++;
+	else if (u->info.filter_entries)
+		u->info.filter_entries--;
+	return 0;
+}
+
+int uplink_steering(struct uplink *u, uint32_t port, const struct vd_steering *s)
+{
+	if (port >= VD_MAX_PORTS)
+		return -EINVAL;
+	return u->host->bpf_map_update(u->host, u->program.fds.map[PROGRAM_STEERING], &port, s);
+}
+
+int uplink_queue_info(struct uplink *u, uint32_t queue, uint32_t worker)
+{
+	struct vd_queue q = { .worker = worker, .mode = u->info.mode, .state = VD_QUEUE_READY };
+	const struct nicq *n;
+
+	if (queue >= u->nopen)
+		return -EINVAL;
+	n = &u->nicq[queue];
+	q.rx_size = n->rx.size;
+	q.tx_size = n->tx.size;
+	q.fill_size = n->fill.size;
+	q.completion_size = n->completion.size;
+	q.frames = n->frames.total;
+	return u->host->bpf_map_update(u->host, u->program.fds.map[PROGRAM_QUEUES], &queue, &q);
+}
+
+int uplink_stats(struct uplink *u, uint32_t index, struct vd_stats *sum)
+{
+	const uint64_t *from;
+	uint64_t *to = (uint64_t *)sum;
+	size_t i;
+	int ret, cpu;
+
+	static_assert(sizeof(*sum) % sizeof(*to) == 0, "summed as an array of counters");
+	memset(sum, 0, sizeof(*sum));
+	if (index > VD_STATS_HOST)
+		return -EINVAL;
+	ret = u->host->bpf_map_lookup(u->host, u->program.fds.map[PROGRAM_STATS], &index, u->percpu);
+	if (ret)
+		return ret;
+	for (cpu = 0; cpu < u->cpus; cpu++) {
+		from = (const uint64_t *)&u->percpu[cpu];
+		for (i = 0; i < sizeof(*sum) / sizeof(*to); i++)
+			to[i] += from[i];
+	}
+	return 0;
+}

@@ -1,0 +1,101 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The uplink: a NIC that stays with its kernel driver, its XDP program, the
+ * maps, and one AF_XDP socket per NIC queue. Lives as long as the NIC is there;
+ * guests come and go without touching it. Control thread only, except the
+ * nicqs, which belong to their workers, and the mmap-ed map areas.
+ */
+#ifndef VIADUCT_XDP_UPLINK_H
+#define VIADUCT_XDP_UPLINK_H
+
+#include <net/if.h>
+
+#include "base/host_ops.h"
+#include "base/loop.h"
+#include "viaduct_bpf.h"
+#include "xdp/nicq.h"
+
+enum uplink_mode_wish { UPLINK_AUTO, UPLINK_ZEROCOPY, UPLINK_COPY, UPLINK_GENERIC };
+enum uplink_attach { UPLINK_ATTACH_LINK, UPLINK_ATTACH_DISPATCHER };
+
+struct uplink_config {
+	char ifname[IF_NAMESIZE];
+	char name[64];			/* pins go to VD_PIN_ROOT/name */
+	uint32_t queues;		/* 0 = all channels */
+	enum uplink_mode_wish mode;
+	enum uplink_attach attach;
+	enum vd_unknown unknown;
+	uint32_t ring_size;		/* 0 = default 2048 */
+	uint32_t frames;		/* per NIC queue, 0 = default 4096 */
+};
+
+/* Link state as netlink and ethtool tell it. */
+struct uplink_link {
+	int ifindex;			/* 0 = gone */
+	bool admin_up, carrier;
+	uint32_t mtu, speed_mbps, duplex;
+	uint8_t mac[6];
+	char name[IF_NAMESIZE];		/* as it is called now */
+	bool xdp_lost;			/* the interface's XDP program is not ours any more */
+};
+
+/* What status shows. */
+struct uplink_info {
+	enum vd_queue_mode mode;
+	char mode_why[256];		/* why not a better one, "" when it is the best */
+	bool adopted;			/* took over the pinned link of a dead instance */
+	enum uplink_attach attach;
+	char driver[32];
+	uint32_t queues;
+	uint32_t chunk, frames, ring_size;
+	int rxvlan_before, rxvlan_now;	/* 1 on, 0 off, -1 not known by the driver */
+	int rxvlan_filter_before, rxvlan_filter_now;
+	bool rxvlan_fixed;		/* could not be switched off: tagged frames lose their tag */
+	bool allmulti;
+	uint32_t filter_entries;	/* guest addresses entered in the NIC's receive filter */
+	int xdp_prog_id;
+};
+
+/* Areas of mmap-able maps, for lock-free stores by the daemon. */
+struct uplink_maps {
+	struct vd_link *links;		/* 1 + VD_MAX_PORTS */
+	struct vd_flow *flows;		/* queues * VD_MAX_PORTS */
+	struct vd_config *config;
+};
+
+struct uplink;
+
+/**
+ * uplink_open() - attach to an interface
+ * @err, @errlen: on failure one line that says what is wrong and names the mend
+ *
+ * Checks the interface kind, RSS coverage, existing programs, bpffs, limits; loads and attaches the
+ * program (adopting a pinned link of a dead instance), makes the sockets down the mode ladder, switches
+ * VLAN stripping off, sets all-multicast. The XSKMAP is filled last.
+ * Return: 0 or -errno.
+ */
+int uplink_open(const struct host_ops *host, struct loop *loop, const struct uplink_config *cfg,
+		struct uplink **out, char *err, size_t errlen);
+/* Detaches, restores NIC settings, removes the pins and their directory. Workers must be stopped. NULL is fine. */
+void uplink_close(struct uplink *u);
+
+uint32_t uplink_queues(const struct uplink *u);
+struct nicq *uplink_nicq(struct uplink *u, uint32_t queue);
+const struct uplink_maps *uplink_maps(const struct uplink *u);
+const struct uplink_info *uplink_info(struct uplink *u);	/* re-reads rxvlan and filter */
+const struct uplink_link *uplink_link(const struct uplink *u);
+/* Link changes (netlink, debounced to real changes of state), and XDP program detached by somebody else. */
+void uplink_on_link(struct uplink *u, void (*fn)(void *arg, const struct uplink_link *l), void *arg);
+
+int uplink_fdb_set(struct uplink *u, const uint8_t mac[6], uint32_t port, enum vd_fdb_kind kind);
+int uplink_fdb_del(struct uplink *u, const uint8_t mac[6]);
+/* Enter or remove a guest address in the NIC's receive filter (PACKET_MR_UNICAST on a held socket). */
+int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add);
+/* True for the uplink's own address and those of devices above it. */
+bool uplink_is_host_mac(const struct uplink *u, const uint8_t mac[6]);
+int uplink_steering(struct uplink *u, uint32_t port, const struct vd_steering *s);
+int uplink_queue_info(struct uplink *u, uint32_t queue, uint32_t worker);	/* fills queues[queue] */
+/* Sums of the per-CPU stats entry (port index or VD_STATS_HOST). */
+int uplink_stats(struct uplink *u, uint32_t index, struct vd_stats *sum);
+
+#endif
