@@ -1,0 +1,19 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Addresses of ports, control side: configured and learned MACs go into the
+ * workers' table, the pinned fdb map and the NIC's receive filter together, and
+ * leave together.
+ */
+#ifndef VIADUCT_BRIDGE_ADDRESSES_H
+#define VIADUCT_BRIDGE_ADDRESSES_H
+
+#include "bridge/bridge.h"
+
+/* Enters a port's configured address. 0 or -errno. */
+int addresses_open(struct bridge *b, struct port *p);
+/* Takes all addresses of a port out again. */
+void addresses_close(struct bridge *b, struct port *p);
+/* Handles what the workers ask to learn. */
+void addresses_learn(struct bridge *b);
+
+#endif

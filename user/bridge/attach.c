@@ -1,0 +1,353 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Theory of operation: the session (user/vhost) checks every message and calls
+ * the ops below with rings that are complete and mapped. Each op takes the
+ * ring's lock for as long as it takes to swap pointers; workers only try-lock,
+ * so they never wait for us, and we wait at most one batch for them.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+
+#include <linux/virtio_config.h>
+
+#include "base/clock.h"
+#include "bridge/attach.h"
+#include "bridge/links.h"
+
+#define CALL_STUCK_NS (50 * NSEC_PER_MSEC)
+#define FRAME_OVERHEAD 18	/* Ethernet header and one VLAN tag */
+
+uint64_t attach_features(void)
+{
+	return 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ANY_LAYOUT | 1ull << VIRTIO_NET_F_MRG_RXBUF |
+	       1ull << VIRTIO_NET_F_MQ | 1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |
+	       1ull << VHOST_USER_F_PROTOCOL_FEATURES;
+}
+
+uint64_t attach_protocol_features(void)
+{
+	return 1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK |
+	       1ull << VHOST_USER_PROTOCOL_F_STATUS;
+}
+
+/*
+ * The longest frame a ring may carry: what the uplink's MTU allows, and never more than a UMEM chunk
+ * holds, whatever the MTU was changed to since the chunks were cut.
+ */
+static uint32_t max_frame(struct bridge *b)
+{
+	uint32_t room = NICQ_MAX_FRAME(b->dp[0]->nicq->frames.chunk);
+	uint32_t want = uplink_link(b->uplink)->mtu + FRAME_OVERHEAD;
+
+	return want < room ? want : room;
+}
+
+/* A worker that a hostile call fd holds inside write() is interrupted; see main.c for the (empty) handler. */
+static void rescue_workers(struct bridge *b)
+{
+	for (uint32_t i = 0; i < b->nworkers; i++)
+		if (b->worker[i].running)
+			pthread_kill(b->worker[i].thread, SIGUSR2);
+}
+
+static void vq_lock(struct port *p, struct virtq *vq)
+{
+	while (!spin_trylock(&vq->lock)) {
+		uint64_t since = READ_ONCE(vq->call_since_ns);
+
+		if (since && clock_now() - since > CALL_STUCK_NS)
+			rescue_workers(p->bridge);
+		sched_yield();
+	}
+}
+
+static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *cfg)
+{
+	struct port *p = ctx;
+	struct virtq *vq = port_vq(p, index);
+	struct virtq_config c = *cfg;
+	int ret;
+
+	c.dir = index & 1 ? VIRTQ_TX : VIRTQ_RX;
+	c.max_frame = max_frame(p->bridge);
+	p->broken_seen[index / 32] &= ~(1u << index % 32);
+	if (c.dir == VIRTQ_TX && c.kickfd >= 0) {
+		struct dp_tx *tx = bridge_tx(p->bridge, p, index / 2);
+
+		ret = worker_kickfd(bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues), tx, c.kickfd, true);
+		if (ret)
+			return ret;
+		WRITE_ONCE(tx->armed, 0);
+	}
+	vq_lock(p, vq);
+	ret = virtq_start(vq, &c);
+	spin_unlock(&vq->lock);
+	if (ret) {
+		if (c.dir == VIRTQ_TX && c.kickfd >= 0)
+			worker_kickfd(bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues), NULL, c.kickfd,
+				      false);
+		return ret;
+	}
+	attach_update(p);
+	bridge_wake(p->bridge);
+	return 0;
+}
+
+static uint32_t op_ring_stop(void *ctx, unsigned index)
+{
+	struct port *p = ctx;
+	struct virtq *vq = port_vq(p, index);
+	int kickfd;
+	uint32_t base;
+
+	vq_lock(p, vq);
+	kickfd = vq->kickfd;
+	base = virtq_stop(vq);
+	spin_unlock(&vq->lock);
+	if (index & 1 && kickfd >= 0)
+		worker_kickfd(bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues), NULL, kickfd, false);
+	attach_update(p);
+	return base;
+}
+
+static void op_ring_enable(void *ctx, unsigned index, bool enable)
+{
+	struct port *p = ctx;
+	struct virtq *vq = port_vq(p, index);
+
+	vq_lock(p, vq);
+	WRITE_ONCE(vq->enabled, enable);
+	spin_unlock(&vq->lock);
+	attach_update(p);
+	bridge_wake(p->bridge);
+}
+
+static void op_ring_call(void *ctx, unsigned index, int callfd)
+{
+	struct port *p = ctx;
+	struct virtq *vq = port_vq(p, index);
+
+	vq_lock(p, vq);
+	vq->callfd = callfd;
+	virtq_call(vq);		/* a call that went to the old fd's reader may have been missed */
+	spin_unlock(&vq->lock);
+}
+
+static int op_ring_kick(void *ctx, unsigned index, int kickfd)
+{
+	struct port *p = ctx;
+	struct virtq *vq = port_vq(p, index);
+	int ret = 0, old;
+
+	if (index & 1) {
+		struct worker *w = bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues);
+		struct dp_tx *tx = bridge_tx(p->bridge, p, index / 2);
+
+		if (kickfd >= 0)
+			ret = worker_kickfd(w, tx, kickfd, true);
+		if (ret)
+			return ret;
+		vq_lock(p, vq);
+		old = vq->kickfd;
+		vq->kickfd = kickfd;
+		WRITE_ONCE(tx->armed, 0);
+		spin_unlock(&vq->lock);
+		if (old >= 0)
+			worker_kickfd(w, tx, old, false);
+		worker_wake(w);
+		return 0;
+	}
+	vq_lock(p, vq);
+	vq->kickfd = kickfd;
+	spin_unlock(&vq->lock);
+	return 0;
+}
+
+static void op_mem_swap(void *ctx, const unsigned *idx, const struct virtq_config *cfgs, unsigned n)
+{
+	struct port *p = ctx;
+
+	for (unsigned i = 0; i < n; i++) {
+		struct virtq *vq = port_vq(p, idx[i]);
+
+		vq_lock(p, vq);
+		virtq_relocate(vq, cfgs[i].mem, cfgs[i].desc, cfgs[i].avail, cfgs[i].used);
+		spin_unlock(&vq->lock);
+	}
+}
+
+static void op_changed(void *ctx)
+{
+	attach_update(ctx);
+}
+
+static void op_complaint(void *ctx, const char *text)
+{
+	struct port *p = ctx;
+
+	if (log_at(LOG_LEVEL_WARN, &p->complaints, "port %s: %s", p->cfg.name, text))
+		bridge_event(p->bridge, "error", p->cfg.name, text, -1);
+}
+
+static const struct session_ops session_ops = {
+	.ring_start = op_ring_start,
+	.ring_stop = op_ring_stop,
+	.ring_enable = op_ring_enable,
+	.ring_call = op_ring_call,
+	.ring_kick = op_ring_kick,
+	.mem_swap = op_mem_swap,
+	.changed = op_changed,
+	.complaint = op_complaint,
+};
+
+static void on_connected(void *ctx)
+{
+	struct port *p = ctx;
+
+	p->connected = true;
+	log_at(LOG_LEVEL_INFO, &p->complaints, "port %s: front-end connected", p->cfg.name);
+	bridge_event(p->bridge, "port_connected", p->cfg.name, "", -1);
+	attach_update(p);
+}
+
+static void on_disconnected(void *ctx, const char *why)
+{
+	struct port *p = ctx;
+
+	p->connected = false;
+	log_at(LOG_LEVEL_INFO, &p->complaints, "port %s: front-end gone: %s", p->cfg.name, why);
+	bridge_event(p->bridge, "port_lost", p->cfg.name, why, -1);
+	attach_update(p);
+}
+
+static const struct endpoint_events endpoint_events = {
+	.connected = on_connected,
+	.disconnected = on_disconnected,
+};
+
+int attach_open(struct bridge *b, struct port *p)
+{
+	struct endpoint_config cfg = {
+		.role = p->cfg.role,
+		.mode = p->cfg.perm,
+		.uid = p->cfg.owner,
+		.gid = p->cfg.group,
+		.session = {
+			.max_pairs = p->pairs,
+			.features = attach_features(),
+			.protocol_features = attach_protocol_features(),
+			.max_frame = 1500 + FRAME_OVERHEAD,
+		},
+	};
+
+	p->bridge = b;
+	memcpy(cfg.path, p->cfg.socket, sizeof(cfg.path));
+	return endpoint_open(b->loop, b->host, &cfg, &session_ops, &endpoint_events, p, &p->endpoint);
+}
+
+void attach_close(struct port *p)
+{
+	endpoint_close(p->endpoint);
+	p->endpoint = NULL;
+	p->connected = false;
+	attach_update(p);
+}
+
+static enum vd_link_reason port_reason(struct port *p, const struct vd_steering *s)
+{
+	bool started = false, broken = false;
+
+	if (s->enabled)
+		return VD_REASON_NONE;
+	if (!p->connected)
+		return VD_REASON_NOT_CONNECTED;
+	for (uint32_t i = 0; i < p->pairs; i++) {
+		started |= READ_ONCE(port_rxq(p, i)->started);
+		broken |= READ_ONCE(port_rxq(p, i)->broken) != 0;
+	}
+	return broken ? VD_REASON_BROKEN : started ? VD_REASON_NO_PAIR : VD_REASON_NEGOTIATING;
+}
+
+void attach_update(struct port *p)
+{
+	struct bridge *b = p->bridge;
+	enum vd_link_reason reason;
+	struct vd_steering s;
+	bool same;
+
+	port_steering(p, b->share, &s);
+	reason = port_reason(p, &s);
+	same = !memcmp(&s, &p->steering, sizeof(s));
+	if (same && reason == p->reason)
+		return;
+	if (reason != VD_REASON_NONE)	/* going down: the program stops before the table empties */
+		links_set_port(b, p, reason, s.enabled);
+	if (!same) {
+		for (unsigned i = 0; i < VD_INDIRECTION; i++)
+			WRITE_ONCE(p->steering.pair[i], s.pair[i]);
+		WRITE_ONCE(p->steering.enabled, s.enabled);
+		WRITE_ONCE(p->steering.share, s.share);
+		if (uplink_steering(b->uplink, p->index, &s) < 0)
+			log_error("port %s: cannot write the steering map", p->cfg.name);
+	}
+	if (reason == VD_REASON_NONE)
+		links_set_port(b, p, reason, s.enabled);
+	if (reason != p->reason)
+		bridge_event(b, reason == VD_REASON_NONE ? "port_up" : "port_down", p->cfg.name,
+			     links_reason_name(reason), -1);
+	p->reason = reason;
+}
+
+static void report_broken(struct port *p, unsigned index, enum virtq_error why)
+{
+	struct session *s = endpoint_session(p->endpoint);
+
+	if (log_at(LOG_LEVEL_WARN, &p->breakage, "port %s: ring %u stopped: %s", p->cfg.name, index,
+		   virtq_error_name(why)))
+		bridge_event(p->bridge, "ring_broken", p->cfg.name, virtq_error_name(why), (int)index);
+	if (s)
+		session_ring_broken(s, index);
+	attach_update(p);
+}
+
+void attach_check(struct port *p, uint64_t now_ns)
+{
+	struct session *s = endpoint_session(p->endpoint);
+
+	if (!s)
+		return;
+	if (session_memory_broken(s)) {
+		endpoint_kick_out(p->endpoint, "guest memory was truncated or is not backed");
+		return;
+	}
+	for (unsigned i = 0; i < 2 * p->pairs; i++) {
+		struct virtq *vq = port_vq(p, i);
+		uint32_t *seen = &p->broken_seen[i / 32], bit = 1u << i % 32;
+		uint64_t since = READ_ONCE(vq->call_since_ns);
+
+		if (since && now_ns > since && now_ns - since > CALL_STUCK_NS) {
+			rescue_workers(p->bridge);
+			endpoint_kick_out(p->endpoint, "its call fd blocks");
+			return;
+		}
+		if (READ_ONCE(vq->broken) && !(*seen & bit)) {
+			*seen |= bit;
+			report_broken(p, i, READ_ONCE(vq->broken));
+		}
+	}
+}
+
+void attach_mtu_changed(struct port *p)
+{
+	uint32_t len = max_frame(p->bridge);
+
+	for (unsigned i = 0; i < 2 * p->pairs; i++) {
+		struct virtq *vq = port_vq(p, i);
+
+		vq_lock(p, vq);
+		vq->max_frame = len;
+		spin_unlock(&vq->lock);
+	}
+}

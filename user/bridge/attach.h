@@ -1,0 +1,28 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A device attaches to a port: the session's effects on virtqs, workers, link
+ * state and steering. This is where the control thread takes ring locks.
+ */
+#ifndef VIADUCT_BRIDGE_ATTACH_H
+#define VIADUCT_BRIDGE_ATTACH_H
+
+#include "bridge/bridge.h"
+
+/* Opens the port's socket. 0 or -errno. */
+int attach_open(struct bridge *b, struct port *p);
+void attach_close(struct port *p);
+
+/* Recomputes link state and steering of a port from its rings and tells map, program and listeners. */
+void attach_update(struct port *p);
+
+/* Looks for rings that workers found broken, memory that is gone, call fds that hold a worker. Every tick. */
+void attach_check(struct port *p, uint64_t now_ns);
+
+/* The uplink's MTU changed: largest frame of every running ring. */
+void attach_mtu_changed(struct port *p);
+
+/* Virtio and vhost-user feature bits that every port offers; of configuration and version only. */
+uint64_t attach_features(void);
+uint64_t attach_protocol_features(void);
+
+#endif

@@ -1,0 +1,241 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Theory of operation: poll everything; when nothing came for as long as the
+ * wait mode allows, arm every active ring, look once more, and sleep in epoll
+ * on the AF_XDP sockets, the kick fds and the wake-up fd. A ring that is armed
+ * is not polled again until its kick comes, so an idle ring costs nothing.
+ */
+#include <errno.h>
+#include <sched.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "bridge/worker.h"
+
+#define SPIN_NS (50 * NSEC_PER_USEC)	/* adaptive: how long to poll on after the last packet */
+#define MAX_EVENTS 64
+#define PEEK_LOOPS 32			/* busy worker: how often to look for kicks of sleeping rings */
+#define SLEEP_WAITING_MS 1		/* something waits that nobody will announce */
+#define MCAST_BATCH 16
+#define MCAST_PER_SEC 20000u		/* broadcast and multicast from the wire, frames a second */
+
+/* epoll data: NULL-like markers for what is not a dp_tx. */
+static char mark_wake, mark_socket;
+
+int worker_init(struct worker *w, uint32_t index, int cpu, enum wait_mode wait)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &mark_wake };
+
+	memset(w, 0, sizeof(*w));
+	w->index = index;
+	w->cpu = cpu;
+	w->wait = wait;
+	w->wakefd = -1;
+	w->epfd = epoll_create1(EPOLL_CLOEXEC);
+	if (w->epfd < 0)
+		return -errno;
+	w->wakefd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (w->wakefd < 0)
+		return -errno;
+	return epoll_ctl(w->epfd, EPOLL_CTL_ADD, w->wakefd, &ev) < 0 ? -errno : 0;
+}
+
+void worker_fini(struct worker *w)
+{
+	if (w->wakefd >= 0)
+		close(w->wakefd);
+	if (w->epfd >= 0)
+		close(w->epfd);
+	w->wakefd = w->epfd = -1;
+}
+
+static int watch_socket(struct worker *w, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN, .data.ptr = &mark_socket };
+
+	if (fd < 0)
+		return 0;
+	return epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
+int worker_add(struct worker *w, struct datapath *dp)
+{
+	if (w->ndp == WORKER_QUEUES)
+		return -ENOSPC;
+	w->dp[w->ndp++] = dp;
+	return watch_socket(w, dp->nicq->fd);
+}
+
+int worker_add_mcast(struct worker *w, struct mcast *m)
+{
+	w->mcast = m;
+	return watch_socket(w, mcast_fd(m));
+}
+
+int worker_kickfd(struct worker *w, struct dp_tx *tx, int fd, bool add)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = tx };
+
+	if (epoll_ctl(w->epfd, add ? EPOLL_CTL_ADD : EPOLL_CTL_DEL, fd, &ev) < 0)
+		return -errno;
+	return 0;
+}
+
+void worker_wake(struct worker *w)
+{
+	uint64_t one = 1;
+
+	/* Our own non-blocking eventfd: when it is full the wake-up is already there. */
+	if (write(w->wakefd, &one, sizeof(one)) < 0)
+		return;
+}
+
+/* A token bucket: a storm of broadcasts must not cost the unicast of everybody. */
+static bool mcast_token(struct worker *w, uint64_t now_ns)
+{
+	uint64_t gained = (now_ns - w->mcast_tokens_ns) * MCAST_PER_SEC / NSEC_PER_SEC;
+
+	if (gained) {
+		w->mcast_tokens_ns = now_ns;
+		w->mcast_tokens = gained + w->mcast_tokens > MCAST_PER_SEC / 10 ?
+					  MCAST_PER_SEC / 10 :
+					  w->mcast_tokens + (uint32_t)gained;
+	}
+	if (!w->mcast_tokens)
+		return false;
+	w->mcast_tokens--;
+	return true;
+}
+
+static unsigned take_mcast(struct worker *w, uint64_t now_ns)
+{
+	unsigned n = 0;
+
+	for (; n < MCAST_BATCH && mcast_pending(w->mcast); n++) {
+		int len = mcast_recv(w->mcast, w->mcast_buf, sizeof(w->mcast_buf));
+
+		if (len <= 0)
+			continue;
+		if (!mcast_token(w, now_ns))
+			w->stats.mcast_limited++;
+		else if (datapath_deliver(w->dp[0], w->mcast_buf, (uint32_t)len))
+			w->stats.mcast_delivered++;
+	}
+	return n;
+}
+
+static struct dp_result pass(struct worker *w, uint64_t now_ns)
+{
+	struct dp_result res = { 0 };
+
+	for (uint32_t i = 0; i < w->ndp; i++)
+		datapath_rx(w->dp[i], now_ns, &res);
+	for (uint32_t i = 0; i < w->ndp; i++)
+		datapath_tx(w->dp[i], now_ns, &res);
+	if (w->mcast && mcast_pending(w->mcast))
+		res.work += take_mcast(w, now_ns);
+	w->stats.loops++;
+	return res;
+}
+
+static void handle_events(struct worker *w, const struct epoll_event *ev, int n)
+{
+	uint64_t v;
+
+	for (int i = 0; i < n; i++) {
+		if (ev[i].data.ptr == &mark_socket)
+			continue;
+		if (ev[i].data.ptr == &mark_wake) {
+			if (read(w->wakefd, &v, sizeof(v)) < 0)
+				continue;
+			for (uint32_t d = 0; d < w->ndp; d++)
+				for (uint32_t t = 0; t < w->dp[d]->ntx; t++)
+					WRITE_ONCE(w->dp[d]->tx[t].armed, 0);
+			continue;
+		}
+		WRITE_ONCE(((struct dp_tx *)ev[i].data.ptr)->armed, 0);
+	}
+}
+
+static void wait_events(struct worker *w, int timeout_ms)
+{
+	struct epoll_event ev[MAX_EVENTS];
+	int n = epoll_wait(w->epfd, ev, MAX_EVENTS, timeout_ms);
+
+	if (n > 0)
+		handle_events(w, ev, n);
+}
+
+/* Sleeps unless there is work. */
+static void doze(struct worker *w, const struct dp_result *res)
+{
+	int timeout = res->waiting || res->polled ? SLEEP_WAITING_MS : -1;
+
+	for (uint32_t i = 0; i < w->ndp; i++)
+		if (datapath_arm(w->dp[i]))
+			timeout = 0;
+	if (timeout)
+		w->stats.sleeps++;
+	wait_events(w, timeout);
+}
+
+static void *worker_main(void *arg)
+{
+	struct worker *w = arg;
+	uint64_t spin = 0;
+
+	if (w->wait == WAIT_ADAPTIVE)
+		spin = SPIN_NS;
+	while (!READ_ONCE(w->stop)) {
+		uint64_t now = clock_now();
+		struct dp_result res = pass(w, now);
+
+		if (res.work) {
+			w->last_work_ns = now;
+			if (w->wait != WAIT_BUSY && w->stats.loops % PEEK_LOOPS == 0)
+				wait_events(w, 0);
+		} else if (w->wait == WAIT_BUSY) {
+			cpu_relax();
+		} else if (!res.again && now - w->last_work_ns >= spin) {
+			doze(w, &res);
+		}
+	}
+	return NULL;
+}
+
+int worker_start(struct worker *w)
+{
+	pthread_attr_t attr;
+	cpu_set_t set;
+	char name[16];
+	int ret;
+
+	pthread_attr_init(&attr);
+	if (w->cpu >= 0) {
+		CPU_ZERO(&set);
+		CPU_SET((unsigned)w->cpu, &set);
+		pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+	}
+	ret = pthread_create(&w->thread, &attr, worker_main, w);
+	pthread_attr_destroy(&attr);
+	if (ret)
+		return -ret;
+	w->running = true;
+	snprintf(name, sizeof(name), "worker-%u", w->index);
+	pthread_setname_np(w->thread, name);
+	return 0;
+}
+
+void worker_stop(struct worker *w)
+{
+	if (!w->running)
+		return;
+	WRITE_ONCE(w->stop, 1);
+	worker_wake(w);
+	pthread_join(w->thread, NULL);
+	w->running = false;
+}

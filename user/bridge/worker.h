@@ -1,0 +1,74 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A worker: a thread that owns some NIC queues and their data paths. It never
+ * allocates, logs or waits for the control thread. The control thread starts
+ * and stops it, tells it of kick fds, and wakes it.
+ */
+#ifndef VIADUCT_BRIDGE_WORKER_H
+#define VIADUCT_BRIDGE_WORKER_H
+
+#include <pthread.h>
+#include <stdint.h>
+
+#include "base/wait.h"
+#include "bridge/datapath.h"
+#include "xdp/mcast.h"
+
+#define WORKER_QUEUES 64	/* NIC queues one worker can own */
+
+struct worker_stats {
+	uint64_t loops, sleeps;
+	uint64_t mcast_delivered, mcast_limited;
+};
+
+struct worker {
+	/* set up by control before the thread starts, constant afterwards */
+	uint32_t index;
+	int cpu;		/* -1: not pinned */
+	enum wait_mode wait;
+	struct datapath *dp[WORKER_QUEUES];
+	uint32_t ndp;
+	struct mcast *mcast;	/* NULL but for one worker */
+	int epfd, wakefd;
+	bool running;
+	pthread_t thread;
+
+	uint32_t stop;		/* control stores, worker reads */
+	struct worker_stats stats;	/* worker writes, control reads */
+
+	/* worker only */
+	uint64_t last_work_ns;
+	uint64_t mcast_tokens_ns;
+	uint32_t mcast_tokens;
+	uint8_t mcast_buf[65536];
+};
+
+/**
+ * worker_init() - epoll instance and wake-up fd
+ * Control thread. Return: 0 or -errno; worker_fini() in both cases.
+ */
+int worker_init(struct worker *w, uint32_t index, int cpu, enum wait_mode wait);
+void worker_fini(struct worker *w);
+
+/* Hands it a NIC queue's data path (before start). 0, -errno. */
+int worker_add(struct worker *w, struct datapath *dp);
+/* Gives it the uplink's broadcast and multicast (before start). */
+int worker_add_mcast(struct worker *w, struct mcast *m);
+
+int worker_start(struct worker *w);
+/* Stops and joins. Harmless when it does not run. */
+void worker_stop(struct worker *w);
+
+/**
+ * worker_kickfd() - watch or forget the kick fd of a tx virtqueue
+ * @fd: the eventfd; @add false: forget it (before it is closed)
+ *
+ * Control thread. Edge-triggered, so that the counter is never read: a front-end that makes its fd
+ * blocking, semaphore-like or full cannot hold us. Return: 0 or -errno.
+ */
+int worker_kickfd(struct worker *w, struct dp_tx *tx, int fd, bool add);
+
+/* Makes it look at its rings again (one was started, enabled, ...). Control thread. */
+void worker_wake(struct worker *w);
+
+#endif
