@@ -1,0 +1,93 @@
+# viaduct: a vhost-user bridge. `make help` lists the targets.
+# Plain make. Sources are found by folder; headers by -MMD.
+
+VERSION := 0.1.0
+CC ?= gcc
+CLANG ?= clang
+BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
+BUILD ?= build
+PREFIX ?= /usr/local
+DESTDIR ?=
+
+WARN := -Wall -Wextra -Werror
+CPPFLAGS += -D_GNU_SOURCE -DVIADUCT_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(BUILD)
+CFLAGS ?= -O2 -g
+CFLAGS += -std=gnu11 $(WARN) -pthread
+LIBS := -lxdp -lbpf -lelf -lz -lmnl -ljansson -lsystemd -lpthread
+SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
+
+# The library holds everything but the main programs: both binaries, tests and benchmarks link it.
+LIB_SRC := $(sort $(wildcard user/*/*.c))
+LIB_OBJ := $(LIB_SRC:%.c=$(BUILD)/%.o)
+ASAN_OBJ := $(LIB_SRC:%.c=$(BUILD)/asan/%.o)
+TESTS := $(patsubst tests/%.c,%,$(sort $(wildcard tests/test_*.c)))
+FUZZERS := $(patsubst tests/%.c,%,$(sort $(wildcard tests/fuzz_*.c)))
+TOOLS := $(patsubst tools/%.c,%,$(sort $(wildcard tools/*.c)))
+BPF_OBJ := $(patsubst bpf/%.bpf.c,$(BUILD)/%.bpf.o,$(wildcard bpf/*.bpf.c))
+BPF_SKEL := $(BPF_OBJ:.bpf.o=.skel.h)
+ARCH_BPF := $(shell uname -m | sed -e s/x86_64/x86/ -e s/aarch64/arm64/)
+MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
+
+.PHONY: all help clean install deps demo check check-unit bench fuzz
+.SECONDARY:
+all: $(BUILD)/viaduct $(TOOLS:%=$(BUILD)/%)
+
+help:
+	@echo 'make              build build/viaduct and build/viaduct-guest'
+	@echo 'sudo make demo    install what is missing, build, show packets flowing, clean up'
+	@echo 'sudo make check   install what is missing, run all tests; ends with "N passed, N failed"'
+	@echo 'make check-unit   unit tests only (no root, ASan and UBSan)'
+	@echo 'make fuzz         fuzz messages and rings; FUZZ_SECONDS=60'
+	@echo 'sudo make bench   benchmarks beside DPDK testpmd; prints ratios'
+	@echo 'make install      DESTDIR= PREFIX=/usr/local'
+	@echo 'make clean        remove build/'
+	@echo 'sudo make deps    install the packages that building and testing need'
+
+$(BUILD)/%.bpf.o: bpf/%.bpf.c $(wildcard include/*.h bpf/*.h)
+	@mkdir -p $(@D)
+	@echo "  BPF   $@"
+	@$(CLANG) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH_BPF) $(WARN) -Iinclude -Ibpf \
+		$(if $(MULTIARCH),-I/usr/include/$(MULTIARCH)) -c $< -o $@
+
+$(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
+	@$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@.tmp && mv $@.tmp $@
+
+$(LIB_OBJ) $(ASAN_OBJ): | $(BPF_SKEL)
+
+$(BUILD)/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $@"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -MMD -MP -c $< -o $@
+
+$(BUILD)/asan/%.o: %.c
+	@mkdir -p $(@D)
+	@echo "  CC    $@"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) -O1 $(SAN) -MMD -MP -c $< -o $@
+
+$(BUILD)/libviaduct.a: $(LIB_OBJ)
+	@rm -f $@
+	@$(AR) rcs $@ $^
+$(BUILD)/libviaduct-asan.a: $(ASAN_OBJ)
+	@rm -f $@
+	@$(AR) rcs $@ $^
+
+$(BUILD)/viaduct: $(BUILD)/user/main.o $(BUILD)/libviaduct.a
+	@echo "  LD    $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/%: $(BUILD)/tools/%.o $(BUILD)/libviaduct.a
+	@echo "  LD    $@"
+	@$(CC) $(CFLAGS) $(LDFLAGS) -o $@ $^ $(LIBS)
+$(BUILD)/tests/test_%: $(BUILD)/asan/tests/test_%.o $(BUILD)/libviaduct-asan.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+$(BUILD)/tests/fuzz_%: tests/fuzz_%.c $(LIB_SRC) | $(BPF_SKEL)
+	@mkdir -p $(@D)
+	@echo "  FUZZ  $@"
+	@$(CLANG) $(CPPFLAGS) -std=gnu11 -O1 -g $(WARN) -fsanitize=fuzzer,address,undefined -o $@ $< \
+		$(filter user/base/% user/ring/% user/vhost/%,$(LIB_SRC)) $(LIBS)
+
+clean:
+	rm -rf $(BUILD)
+
+-include $(shell find $(BUILD) -name '*.d' 2>/dev/null)

@@ -1,0 +1,32 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* The other end of the control API: `viaduct status` and `viaduct monitor`. */
+#ifndef VIADUCT_CTL_CLIENT_H
+#define VIADUCT_CTL_CLIENT_H
+
+#include <stdio.h>
+
+/* Where instances are found and where output goes; a test has its own. */
+struct client_env {
+	const char *dir;	/* holds NAME.sock of each instance */
+	FILE *out, *err;
+};
+
+/**
+ * client_status() - print the state of a running instance
+ * @argc, @argv: [--name NAME] [--json]; without a name the only one that runs
+ *
+ * Return: exit code: 0, 1 when there is no answer, 2 when the arguments are wrong.
+ */
+int client_status(int argc, char **argv);
+int client_status_in(const struct client_env *env, int argc, char **argv);
+
+/**
+ * client_monitor() - print events, one JSON object per line, until the instance ends
+ * @argc, @argv: [--name NAME]
+ *
+ * Return: exit code, as client_status().
+ */
+int client_monitor(int argc, char **argv);
+int client_monitor_in(const struct client_env *env, int argc, char **argv);
+
+#endif

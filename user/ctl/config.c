@@ -1,0 +1,494 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Two tables: options, and the keys of --port. Each entry has a function that
+ * takes the value as text and either stores it or says what is wrong with it.
+ */
+#include <ctype.h>
+#include <errno.h>
+#include <grp.h>
+#include <pwd.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "ctl/config.h"
+
+#define CPU_LIMIT 1024
+
+/* What a value's function works on. */
+struct target {
+	struct config *c;
+	struct port_config *port;	/* keys of --port only */
+	const char *what;		/* option or key, for messages */
+	char *err;
+	size_t errlen;
+};
+
+static int wrong(const struct target *t, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+
+static int wrong(const struct target *t, const char *fmt, ...)
+{
+	int n = snprintf(t->err, t->errlen, "%s: ", t->what);
+	va_list ap;
+
+	va_start(ap, fmt);
+	if (n >= 0 && (size_t)n < t->errlen)
+		vsnprintf(t->err + n, t->errlen - (size_t)n, fmt, ap);
+	va_end(ap);
+	return -EINVAL;
+}
+
+static int choose(const struct target *t, const char *v, const char *const *choices, const char *list)
+{
+	for (int i = 0; choices[i]; i++)
+		if (!strcmp(v, choices[i]))
+			return i;
+	return wrong(t, "'%s' is not one of %s", v, list);
+}
+
+/* A decimal number from @min to @max, and nothing else. */
+static int number(const struct target *t, const char *v, unsigned min, unsigned max, unsigned *out)
+{
+	unsigned long n;
+	char *end;
+
+	errno = 0;
+	n = strtoul(v, &end, 10);
+	if (!isdigit((unsigned char)*v) || *end || errno || n < min || n > max)
+		return wrong(t, "'%s' is not a number from %u to %u", v, min, max);
+	*out = (unsigned)n;
+	return 0;
+}
+
+static bool plain_name(const char *v, size_t max)
+{
+	size_t len = strlen(v);
+
+	return len && len <= max && *v != '.' &&
+	       strspn(v, "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789._-") == len;
+}
+
+bool config_name_ok(const char *name)
+{
+	return plain_name(name, sizeof(((struct uplink_config *)0)->name) - 1);
+}
+
+/* ---- options ---- */
+
+static int opt_uplink(struct target *t, const char *v)
+{
+	size_t len = strlen(v);
+
+	if (!len || len >= IF_NAMESIZE || strpbrk(v, "/: \t\n"))
+		return wrong(t, "'%s' is not an interface name: `ip link` lists them", v);
+	memcpy(t->c->uplink.ifname, v, len + 1);
+	return 0;
+}
+
+static int opt_name(struct target *t, const char *v)
+{
+	if (!config_name_ok(v))
+		return wrong(t, "'%s' is not a name: use 1 to 63 letters, digits, '.', '_', '-'", v);
+	snprintf(t->c->uplink.name, sizeof(t->c->uplink.name), "%s", v);
+	return 0;
+}
+
+static int opt_queues(struct target *t, const char *v)
+{
+	if (!strcmp(v, "all")) {
+		t->c->uplink.queues = 0;
+		return 0;
+	}
+	if (number(t, v, 1, VD_MAX_QUEUES, &t->c->uplink.queues))
+		return wrong(t, "'%s' is neither 'all' nor a number from 1 to %u", v, VD_MAX_QUEUES);
+	return 0;
+}
+
+static int opt_xdp_mode(struct target *t, const char *v)
+{
+	static const char *const choices[] = { [UPLINK_AUTO] = "auto", [UPLINK_ZEROCOPY] = "zerocopy",
+					       [UPLINK_COPY] = "copy", [UPLINK_GENERIC] = "generic", NULL };
+	int i = choose(t, v, choices, "auto, zerocopy, copy, generic");
+
+	t->c->uplink.mode = (enum uplink_mode_wish)i;
+	return i < 0 ? i : 0;
+}
+
+static int opt_xdp_attach(struct target *t, const char *v)
+{
+	static const char *const choices[] = { [UPLINK_ATTACH_LINK] = "link",
+					       [UPLINK_ATTACH_DISPATCHER] = "dispatcher", NULL };
+	int i = choose(t, v, choices, "link, dispatcher");
+
+	t->c->uplink.attach = (enum uplink_attach)i;
+	return i < 0 ? i : 0;
+}
+
+static int opt_wait(struct target *t, const char *v)
+{
+	static const char *const choices[] = { [WAIT_ADAPTIVE] = "adaptive", [WAIT_BUSY] = "busy",
+					       [WAIT_INTERRUPT] = "interrupt", NULL };
+	int i = choose(t, v, choices, "adaptive, busy, interrupt");
+
+	t->c->wait = (enum wait_mode)i;
+	return i < 0 ? i : 0;
+}
+
+static int opt_unknown(struct target *t, const char *v)
+{
+	static const char *const choices[] = { [VD_UNKNOWN_PASS] = "pass", [VD_UNKNOWN_DROP] = "drop",
+					       [VD_UNKNOWN_GUEST] = "guest", NULL };
+	int i = choose(t, v, choices, "pass, drop, guest");
+
+	t->c->uplink.unknown = (enum vd_unknown)i;
+	return i < 0 ? i : 0;
+}
+
+static int opt_log_level(struct target *t, const char *v)
+{
+	static const char *const choices[] = { [LOG_LEVEL_ERROR] = "error", [LOG_LEVEL_WARN] = "warn",
+					       [LOG_LEVEL_INFO] = "info", [LOG_LEVEL_DEBUG] = "debug", NULL };
+	int i = choose(t, v, choices, "error, warn, info, debug");
+
+	t->c->log_level = (enum log_level)i;
+	return i < 0 ? i : 0;
+}
+
+/* "2" or "2-5" */
+static int add_cpus(struct target *t, const char *part)
+{
+	unsigned long first = 0, last = 0;
+	struct config *c = t->c;
+	char *end = (char *)part;
+
+	if (isdigit((unsigned char)*part))
+		first = last = strtoul(part, &end, 10);
+	if (end != part && *end == '-' && isdigit((unsigned char)end[1]))
+		last = strtoul(end + 1, &end, 10);
+	if (end == part || *end || last < first || last >= CPU_LIMIT)
+		return wrong(t, "'%s' is not a CPU or a range of CPUs: write it like 0,2-3", part);
+	for (unsigned long cpu = first; cpu <= last; cpu++) {
+		for (unsigned i = 0; i < c->ncpus; i++)
+			if (c->cpus[i] == (int)cpu)
+				return wrong(t, "CPU %lu is given twice: each gets one worker", cpu);
+		if (c->ncpus == CONFIG_CPUS)
+			return wrong(t, "more than %u CPUs: one worker each is the most", CONFIG_CPUS);
+		c->cpus[c->ncpus++] = (int)cpu;
+	}
+	return 0;
+}
+
+static int opt_cpus(struct target *t, const char *v)
+{
+	char *list = strdup(v), *rest = list, *part;
+	int ret = 0;
+
+	if (!list)
+		return -ENOMEM;
+	while (!ret && (part = strsep(&rest, ",")))
+		ret = add_cpus(t, part);
+	free(list);
+	return ret;
+}
+
+/* ---- keys of --port ---- */
+
+static int key_name(struct target *t, const char *v)
+{
+	if (!plain_name(v, sizeof(t->port->name) - 1))
+		return wrong(t, "'%s' is not a name: use 1 to 31 letters, digits, '.', '_', '-'", v);
+	snprintf(t->port->name, sizeof(t->port->name), "%s", v);
+	return 0;
+}
+
+static int key_socket(struct target *t, const char *v)
+{
+	char dir[4096] = "", *to = t->port->socket;
+	size_t room = sizeof(t->port->socket);
+
+	if (!*v)
+		return wrong(t, "an empty path: give one, for example socket=/run/vm0.sock");
+	if (*v != '/' && (!getcwd(dir, sizeof(dir) - 1) || *dir != '/'))
+		return wrong(t, "the working directory is gone: give a path that begins with '/'");
+	if (*dir && strcmp(dir, "/"))
+		strcat(dir, "/");
+	if (strlen(dir) + strlen(v) >= room)
+		return wrong(t, "'%s%s' is longer than %zu bytes, which is all a UNIX socket can have: use a shorter path",
+			     dir, v, room - 1);
+	to = stpcpy(to, dir);
+	strcpy(to, v);
+	return 0;
+}
+
+static int key_mode(struct target *t, const char *v)
+{
+	static const char *const choices[] = { [ENDPOINT_SERVER] = "server", [ENDPOINT_CLIENT] = "client", NULL };
+	int i = choose(t, v, choices, "server, client");
+
+	t->port->role = (enum endpoint_role)i;
+	return i < 0 ? i : 0;
+}
+
+static int key_queues(struct target *t, const char *v)
+{
+	return number(t, v, 1, VD_MAX_PAIRS, &t->port->pairs);
+}
+
+static int key_mac(struct target *t, const char *v)
+{
+	uint8_t *m = t->port->mac;
+	static const uint8_t zero[6];
+
+	if (strlen(v) != 17)
+		return wrong(t, "'%s' is not a MAC address: write it like 52:54:00:12:34:56", v);
+	for (int i = 0; i < 6; i++) {
+		const char *p = v + 3 * i;
+		const char pair[3] = { p[0], p[1], 0 };
+
+		if (!isxdigit((unsigned char)p[0]) || !isxdigit((unsigned char)p[1]) || (p[2] != ':' && i < 5))
+			return wrong(t, "'%s' is not a MAC address: write it like 52:54:00:12:34:56", v);
+		m[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	if (m[0] & 1)
+		return wrong(t, "'%s' is a multicast address: the second digit of a guest's own must be even", v);
+	if (!memcmp(m, zero, 6))
+		return wrong(t, "'%s' is no guest's address: give the one the guest uses", v);
+	t->port->have_mac = true;
+	return 0;
+}
+
+/* By name, or by number where there is no such name. */
+static int find_id(const struct target *t, const char *v, bool group, unsigned *id)
+{
+	struct passwd *pw = group ? NULL : getpwnam(v);
+	struct group *gr = group ? getgrnam(v) : NULL;
+
+	if (pw)
+		*id = pw->pw_uid;
+	else if (gr)
+		*id = gr->gr_gid;
+	else if (!isdigit((unsigned char)*v) || number(t, v, 0, UINT32_MAX - 1, id))
+		return wrong(t, "there is no %s '%s' on this machine: give the one QEMU runs as",
+			     group ? "group" : "user", v);
+	return 0;
+}
+
+static int key_owner(struct target *t, const char *v)
+{
+	char *user = strdup(v), *group;
+	unsigned id;
+	int ret;
+
+	if (!user)
+		return -ENOMEM;
+	group = strchr(user, ':');
+	if (group)
+		*group++ = 0;
+	ret = find_id(t, user, false, &id);
+	if (!ret) {
+		t->port->owner = id;
+		if (group)
+			ret = find_id(t, group, true, &id);
+		if (!ret && group)
+			t->port->group = id;
+	}
+	free(user);
+	return ret;
+}
+
+static int key_perm(struct target *t, const char *v)
+{
+	size_t len = strlen(v);
+
+	if (!len || len > 4 || strspn(v, "01234567") != len || strtoul(v, NULL, 8) > 0777)
+		return wrong(t, "'%s' is not a file mode: write it in octal, like 0660", v);
+	t->port->perm = (mode_t)strtoul(v, NULL, 8);
+	return 0;
+}
+
+/* ---- the tables ---- */
+
+struct entry {
+	const char *name;
+	int (*set)(struct target *t, const char *v);
+};
+
+static const struct entry keys[] = {
+	{ "name", key_name }, { "socket", key_socket }, { "mode", key_mode },   { "queues", key_queues },
+	{ "mac", key_mac },   { "owner", key_owner },   { "perm", key_perm },
+};
+#define KEYS (sizeof(keys) / sizeof(keys[0]))
+#define KEY_LIST "name, socket, mode, queues, mac, owner, perm"
+enum { KEY_NAME = 1 << 0, KEY_SOCKET = 1 << 1, KEY_OWNER = 1 << 5, KEY_PERM = 1 << 6 };
+
+static int opt_port(struct target *t, const char *v);
+
+static const struct entry options[] = {
+	{ "--uplink", opt_uplink },         { "--name", opt_name },       { "--queues", opt_queues },
+	{ "--xdp-mode", opt_xdp_mode },     { "--xdp-attach", opt_xdp_attach }, { "--wait", opt_wait },
+	{ "--cpus", opt_cpus },             { "--unknown", opt_unknown }, { "--log-level", opt_log_level },
+	{ "--port", opt_port },
+};
+#define OPTIONS (sizeof(options) / sizeof(options[0]))
+#define OPTION_LIST                                                                                                  \
+	"--uplink, --name, --queues, --xdp-mode, --xdp-attach, --wait, --cpus, --unknown, --log-level, --port"
+
+const char *config_help(void)
+{
+	return "  --uplink IFACE         the NIC; it stays with its kernel driver\n"
+	       "  --port KEY=VALUE,...   a guest's attachment point:\n"
+	       "      name=NAME            for status, logs and maps\n"
+	       "      socket=PATH          vhost-user socket\n"
+	       "      mode=server|client   who listens on it (server)\n"
+	       "      queues=N             queue pairs offered, 1 to 128 (1)\n"
+	       "      mac=MAC              the guest's address; without it addresses are learned\n"
+	       "      owner=USER[:GROUP]   who owns the socket file: the user QEMU runs as\n"
+	       "      perm=MODE            its mode in octal (0600)\n"
+	       "  --name NAME            of this instance (the interface's name)\n"
+	       "  --queues N|all         NIC queues to serve (all)\n"
+	       "  --xdp-mode MODE        auto, zerocopy, copy, generic (auto: the best that works)\n"
+	       "  --xdp-attach HOW       link, dispatcher (link)\n"
+	       "  --wait HOW             adaptive, busy, interrupt (adaptive)\n"
+	       "  --cpus LIST            one worker thread per CPU, like 0,2-3 (one, unpinned)\n"
+	       "  --unknown WHAT         unicast to an address nobody has: pass, drop, guest (pass)\n"
+	       "  --log-level LEVEL      error, warn, info, debug (info)\n";
+}
+
+/* One key=value of --port; @seen has a bit per key. */
+static int port_key(struct target *t, char *pair, unsigned *seen)
+{
+	struct target k = *t;
+	char *value = strchr(pair, '=');
+	char what[48];
+
+	if (!value)
+		return wrong(t, "'%s' is not KEY=VALUE; known keys: " KEY_LIST, pair);
+	*value++ = 0;
+	for (unsigned i = 0; i < KEYS; i++) {
+		if (strcmp(pair, keys[i].name))
+			continue;
+		snprintf(what, sizeof(what), "%s: %s", t->what, pair);
+		k.what = what;
+		if (*seen & 1u << i)
+			return wrong(&k, "given twice: keep one");
+		*seen |= 1u << i;
+		return keys[i].set(&k, value);
+	}
+	return wrong(t, "unknown key '%s'; known keys: " KEY_LIST, pair);
+}
+
+static int port_check(struct target *t, unsigned seen)
+{
+	if (!(seen & KEY_NAME))
+		return wrong(t, "name is missing: add name=NAME");
+	if (!(seen & KEY_SOCKET))
+		return wrong(t, "socket is missing: add socket=PATH");
+	if (t->port->role == ENDPOINT_CLIENT && seen & (KEY_OWNER | KEY_PERM))
+		return wrong(t, "owner and perm are for sockets that viaduct makes: leave them out with mode=client");
+	return 0;
+}
+
+static int opt_port(struct target *t, const char *v)
+{
+	struct config *c = t->c;
+	char *list, *rest, *pair;
+	unsigned seen = 0;
+	int ret = 0;
+
+	t->port = reallocarray(c->ports, c->nports + 1, sizeof(*c->ports));
+	list = rest = strdup(v);
+	if (t->port)
+		c->ports = t->port;
+	if (!t->port || !list) {
+		free(list);
+		return -ENOMEM;
+	}
+	t->port = &c->ports[c->nports++];
+	*t->port = (struct port_config){ .pairs = 1, .owner = (uid_t)-1, .group = (gid_t)-1, .perm = 0600 };
+	while (!ret && (pair = strsep(&rest, ",")))
+		ret = port_key(t, pair, &seen);
+	free(list);
+	return ret ? ret : port_check(t, seen);
+}
+
+/* ---- the command line ---- */
+
+/* Takes one option with its value; returns the number of arguments used. */
+static int parse_option(struct target *t, int argc, char **argv, unsigned *seen)
+{
+	const char *value = strchr(argv[0], '=');
+	size_t len = value ? (size_t)(value - argv[0]) : strlen(argv[0]);
+
+	for (unsigned i = 0; i < OPTIONS; i++) {
+		int ret;
+
+		if (strlen(options[i].name) != len || strncmp(argv[0], options[i].name, len))
+			continue;
+		t->what = options[i].name;
+		if (*seen & 1u << i && options[i].set != opt_port)
+			return wrong(t, "given twice: keep one");
+		*seen |= 1u << i;
+		if (!value && argc < 2)
+			return wrong(t, "a value is missing: see `viaduct help`");
+		ret = options[i].set(t, value ? value + 1 : argv[1]);
+		return ret ? ret : 1 + !value;
+	}
+	snprintf(t->err, t->errlen, "unknown %s '%.*s'; known options: " OPTION_LIST,
+		 argv[0][0] == '-' ? "option" : "argument", (int)len, argv[0]);
+	return -EINVAL;
+}
+
+static int check_all(struct target *t)
+{
+	struct config *c = t->c;
+
+	if (!*c->uplink.ifname) {
+		snprintf(t->err, t->errlen, "--uplink is missing: name the NIC, for example --uplink eth1");
+		return -EINVAL;
+	}
+	if (!c->nports) {
+		snprintf(t->err, t->errlen,
+			 "--port is missing: give one, for example --port name=vm0,socket=/run/vm0.sock");
+		return -EINVAL;
+	}
+	if (c->nports > 1) {
+		snprintf(t->err, t->errlen,
+			 "--port: one port per bridge in this version; start a second viaduct on another uplink");
+		return -EINVAL;
+	}
+	if (*c->uplink.name)
+		return 0;
+	t->what = "--name";
+	if (!config_name_ok(c->uplink.ifname))
+		return wrong(t, "the name of interface '%s' cannot be used as this instance's name: give another",
+			     c->uplink.ifname);
+	memcpy(c->uplink.name, c->uplink.ifname, sizeof(c->uplink.ifname));
+	return 0;
+}
+
+int config_parse(int argc, char **argv, struct config *c, char *err, size_t errlen)
+{
+	struct target t = { .c = c, .err = err, .errlen = errlen };
+	unsigned seen = 0;
+	int ret = 0;
+
+	*c = (struct config){ .log_level = LOG_LEVEL_INFO };
+	for (int i = 0; i < argc && ret >= 0; i += ret)
+		ret = parse_option(&t, argc - i, argv + i, &seen);
+	if (ret >= 0)
+		ret = check_all(&t);
+	if (ret == -ENOMEM)
+		snprintf(err, errlen, "out of memory");
+	if (ret < 0)
+		config_free(c);
+	return ret < 0 ? ret : 0;
+}
+
+void config_free(struct config *c)
+{
+	free(c->ports);
+	c->ports = NULL;
+	c->nports = 0;
+}

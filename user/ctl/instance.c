@@ -1,0 +1,73 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "ctl/instance.h"
+
+static void lock_path(const char *name, char *path, size_t len)
+{
+	snprintf(path, len, INSTANCE_DIR "/%s.lock", name);
+}
+
+/* A file that was unlinked between open and flock is nobody's lock any more. */
+static bool still_there(const struct host_ops *host, int fd, const char *path)
+{
+	struct stat ours, there;
+	int again = host->open(host, path, O_RDONLY | O_NOFOLLOW, 0);
+	bool same;
+
+	if (again < 0)
+		return false;
+	same = !fstat(fd, &ours) && !fstat(again, &there) && ours.st_ino == there.st_ino &&
+	       ours.st_dev == there.st_dev;
+	close(again);
+	return same;
+}
+
+int instance_lock(const struct host_ops *host, const char *name, char *err, size_t errlen)
+{
+	char path[128];
+	int fd, ret;
+
+	lock_path(name, path, sizeof(path));
+	ret = host->mkdir(host, INSTANCE_DIR, 0755);
+	if (ret) {
+		snprintf(err, errlen, "cannot make " INSTANCE_DIR ": %s: run as root", strerror(-ret));
+		return ret;
+	}
+	for (;;) {
+		fd = host->open(host, path, O_RDWR | O_CREAT | O_NOFOLLOW, 0600);
+		if (fd < 0) {
+			snprintf(err, errlen, "cannot open %s: %s: run as root", path, strerror(-fd));
+			return fd;
+		}
+		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+			ret = -errno;
+			close(fd);
+			snprintf(err, errlen,
+				 "an instance named %s is running: see `viaduct status --name %s`, stop it, or use "
+				 "--name for a second one on another interface", name, name);
+			return ret;
+		}
+		if (still_there(host, fd, path))
+			return fd;
+		close(fd);
+	}
+}
+
+void instance_unlock(const struct host_ops *host, const char *name, int fd)
+{
+	char path[128];
+
+	if (fd < 0)
+		return;
+	lock_path(name, path, sizeof(path));
+	host->unlink(host, path);
+	close(fd);
+	host->rmdir(host, INSTANCE_DIR);	/* succeeds for the last instance only */
+}

@@ -1,0 +1,24 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * One running viaduct: its directory under /run/viaduct, and a lock that tells
+ * a living instance of the same name from what a dead one left behind.
+ */
+#ifndef VIADUCT_CTL_INSTANCE_H
+#define VIADUCT_CTL_INSTANCE_H
+
+#include "base/host_ops.h"
+
+#define INSTANCE_DIR "/run/viaduct"
+
+/**
+ * instance_lock() - claim a name
+ * @name: instance name
+ * @err, @errlen: one line that names the mend when it fails
+ *
+ * Control thread. Return: lock fd, kept open for the life of the process, or -errno.
+ */
+int instance_lock(const struct host_ops *host, const char *name, char *err, size_t errlen);
+/* Removes the lock file and gives the name up. */
+void instance_unlock(const struct host_ops *host, const char *name, int fd);
+
+#endif
