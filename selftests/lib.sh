@@ -1,0 +1,158 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Helpers for selftests. Sourced by each test file, which runs inside its own
+# network, mount and process namespaces (see run.sh): whatever a test leaves
+# behind goes away with them. Nothing here touches the machine's interfaces.
+#
+# The scene:  wire namespace [wire0]--veth--[nic0] this namespace: the host
+# A test function is named as a sentence; it fails by returning non-zero, and
+# calls `skip REASON` to be skipped.
+
+set -u
+TOP=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+BUILD=${BUILD:-$TOP/build}
+WORK=${WORK:-/run/selftest}
+HOST_IP=10.77.0.1 WIRE_IP=10.77.0.2 GUEST_IP=10.77.0.3
+GUEST_MAC=52:54:00:00:00:03
+SOCK=$WORK/vm0.sock
+PASSED=0 FAILED=0 SKIPPED=0
+
+say() { printf '    %s\n' "$*" >&2; }
+die() { say "FAILED: $*"; return 1; }
+skip() { SKIP_REASON=$*; return 77; }
+
+# wait_for SECONDS COMMAND...: until it succeeds. Polls only because a shell has no other way to wait.
+wait_for() {
+	local end=$((SECONDS + $1)); shift
+	until "$@" >/dev/null 2>&1; do
+		[ $SECONDS -lt $end ] || { say "gave up waiting for: $*"; return 1; }
+		sleep 0.05
+	done
+}
+
+# in_wire COMMAND...: in the wire's namespace, with this one's mounts (bpffs stays visible).
+in_wire() { nsenter --net=/run/netns/wire "$@"; }
+in_guest() { nsenter --net=/run/netns/guest "$@"; }
+
+# A veth whose far end does what a real link does: whole checksums, no merged packets.
+plain_veth() { # NETNS IFACE
+	nsenter --net="$1" ethtool -K "$2" tx off gso off tso off gro off rxvlan on txvlan on >/dev/null 2>&1 || true
+}
+
+# make_nic [QUEUES]
+make_nic() {
+	local q=${1:-1}
+	ip netns add wire || return 1
+	ip link add nic0 numrxqueues "$q" numtxqueues "$q" type veth \
+		peer name wire0 numrxqueues "$q" numtxqueues "$q" || return 1
+	ip link set wire0 netns wire || return 1
+	ip link set lo up
+	in_wire ip link set lo up
+	plain_veth /run/netns/wire wire0
+	ip addr add $HOST_IP/24 dev nic0
+	in_wire ip addr add $WIRE_IP/24 dev wire0
+	ip link set nic0 up
+	in_wire ip link set wire0 up
+	wait_for 5 carrier_is_up nic0
+}
+carrier_is_up() { ip -br link show dev "$1" | grep -q LOWER_UP; }
+
+# start_viaduct ARGUMENTS...: run it on nic0 with one port on $SOCK unless the arguments say otherwise; wait for "ready".
+VIADUCT_LOG=$WORK/viaduct.log
+start_viaduct() {
+	: >"$VIADUCT_LOG"
+	"$BUILD/viaduct" run "$@" >>"$VIADUCT_LOG" 2>&1 &
+	VIADUCT_PID=$!
+	wait_for 20 viaduct_is_ready_or_gone
+	if ! grep -q ' ready' "$VIADUCT_LOG"; then
+		say "viaduct did not become ready:"; sed 's/^/      /' "$VIADUCT_LOG" >&2
+		return 1
+	fi
+}
+viaduct_is_ready_or_gone() { grep -q ' ready' "$VIADUCT_LOG" || ! kill -0 "$VIADUCT_PID" 2>/dev/null; }
+stop_viaduct() {
+	kill -TERM "$VIADUCT_PID" 2>/dev/null
+	wait "$VIADUCT_PID"
+}
+status() { "$BUILD/viaduct" status --json | jq -r "$1"; }
+status_is() { [ "$(status "$1" 2>/dev/null)" = "$2" ]; }
+port_is_up() { status_is '.ports[0].up' true; }
+
+# link_map INDEX FIELD: from the pinned map, as an operator would.
+link_map() {
+	bpftool -j map dump pinned /sys/fs/bpf/viaduct/nic0/links | jq -r ".[$1].formatted.value.$2"
+}
+link_map_is() { [ "$(link_map "$1" "$2")" = "$3" ]; }
+
+# start_guest ARGUMENTS...: viaduct-guest in the background on $SOCK.
+GUEST_LOG=$WORK/guest.log
+start_guest() {
+	"$BUILD/viaduct-guest" path="$SOCK",mac=$GUEST_MAC${GUEST_ARGS:+,$GUEST_ARGS} "$@" >"$GUEST_LOG" 2>&1 &
+	GUEST_PID=$!
+}
+
+# A guest that is an ordinary interface, tap0, in the namespace "guest".
+start_tap_guest() {
+	ip netns add guest || return 1
+	in_guest ip link set lo up
+	start_guest --tap tap0 --netns guest
+	wait_for 10 in_guest ip link show dev tap0 || return 1
+	in_guest ip addr add $GUEST_IP/24 dev tap0
+	in_guest ip link set tap0 up
+	wait_for 10 port_is_up
+}
+
+pings() { # NETNS-FUNCTION ADDRESS [COUNT]
+	"$1" ping -q -c "${3:-3}" -i 0.05 -W 2 "$2" >"$WORK/ping.log" 2>&1 || { cat "$WORK/ping.log" >&2; return 1; }
+}
+
+# Everything a clean exit must have removed.
+nothing_is_left() {
+	[ ! -e /sys/fs/bpf/viaduct/nic0 ] || { die "pins are left"; return 1; }
+	[ ! -e "$SOCK" ] || { die "socket $SOCK is left"; return 1; }
+	[ -z "$(ls -A /run/viaduct 2>/dev/null)" ] || { die "left in /run/viaduct: $(ls -A /run/viaduct)"; return 1; }
+	! ip -d link show dev nic0 | grep -q xdp || { die "an XDP program is left"; return 1; }
+}
+
+# Every frame has one owner: what the ledger says in status.
+ledger_balances() {
+	status '[.uplink.queues[].frames | (.free + .fill + .held + .tx + .lost) == .total] | all' | grep -qx true
+}
+
+clean_scene() {
+	local p
+	for p in $(jobs -p); do kill -KILL "$p" 2>/dev/null; done
+	wait 2>/dev/null
+	for p in $(ip netns list 2>/dev/null | awk '{print $1}'); do ip netns del "$p"; done
+	ip -br link | awk '{sub(/@.*/, "", $1); print $1}' | grep -E '^(nic|br|dummy|mv|vl)' |
+		while read -r p; do ip link del "$p" 2>/dev/null; done
+	rm -rf /sys/fs/bpf/viaduct /run/viaduct "$WORK"
+	mkdir -p "$WORK"
+}
+
+# run_tests: every function of the file named test_*, in order of the file; output is shown on failure only.
+run_tests() {
+	local t rc log=/run/selftest.log title started
+	for t in $(grep -oE '^test_[a-zA-Z0-9_]+' "$0"); do
+		[ -z "${ONLY:-}" ] || [[ $t == *$ONLY* ]] || continue
+		clean_scene
+		SKIP_REASON=
+		title=${t#test_}; title=${title//_/ }
+		started=$SECONDS
+		if [ -n "${VERBOSE:-}" ]; then
+			$t; rc=$?
+		else
+			$t >"$log" 2>&1; rc=$?
+		fi
+		case $rc in
+		0) PASSED=$((PASSED + 1)); printf 'ok      %s (%ds)\n' "$title" $((SECONDS - started)) ;;
+		77) SKIPPED=$((SKIPPED + 1)); printf 'skipped %s: %s\n' "$title" "$SKIP_REASON" ;;
+		*) FAILED=$((FAILED + 1)); printf 'FAILED  %s (%ds)\n' "$title" $((SECONDS - started))
+		   [ -n "${VERBOSE:-}" ] || sed 's/^/    | /' "$log" | tail -n 60
+		   [ -f "$VIADUCT_LOG" ] && { echo "    viaduct said:"; tail -n 20 "$VIADUCT_LOG" | sed 's/^/    | /'; } ;;
+		esac
+	done
+	clean_scene
+	echo "$PASSED passed, $FAILED failed, $SKIPPED skipped" >"${RESULT:-/dev/null}"
+	echo "$(basename "$0"): $PASSED passed, $FAILED failed, $SKIPPED skipped"
+	[ "$FAILED" = 0 ]
+}

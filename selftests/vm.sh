@@ -1,0 +1,129 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# Virtual machines for selftests: a Debian cloud kernel with a small initramfs,
+# under QEMU, emulated where there is no KVM. Sourced after lib.sh.
+#
+# The kernel and its modules come from the distribution's package, unpacked
+# under build/ (never installed: this machine's boot loader is not ours).
+
+VM_DIR=$BUILD/vm
+VM_RAM=${VM_RAM:-256}
+
+# fetch_kernel: unpack the newest cloud (Debian) or virtual (Ubuntu) kernel under $VM_DIR/root.
+fetch_kernel() {
+	local pkg
+	[ -e "$VM_DIR/vmlinuz" ] && return 0
+	mkdir -p "$VM_DIR/root" "$VM_DIR/deb"
+	if apt-cache show linux-image-cloud-amd64 >/dev/null 2>&1; then
+		pkg=$(apt-cache depends linux-image-cloud-amd64 | awk '/Depends: linux-image/ {print $2; exit}')
+	else
+		pkg=$(apt-cache depends linux-image-virtual | awk '/Depends: linux-(image|modules)/ {print $2}')
+	fi
+	# shellcheck disable=SC2086
+	(cd "$VM_DIR/deb" && apt-get download $pkg >/dev/null) || return 1
+	for pkg in "$VM_DIR"/deb/*.deb; do dpkg -x "$pkg" "$VM_DIR/root" || return 1; done
+	cp "$VM_DIR"/root/boot/vmlinuz-* "$VM_DIR/vmlinuz"
+}
+
+# copy_program ROOT PROGRAM...: with the libraries it needs.
+copy_program() {
+	local root=$1 p lib; shift
+	for p in "$@"; do
+		p=$(command -v "$p") || return 1
+		mkdir -p "$root/bin"
+		cp -L "$p" "$root/bin/"
+		ldd "$p" 2>/dev/null | grep -oE '/[^ ]+' | while read -r lib; do
+			mkdir -p "$root$(dirname "$lib")"
+			[ -e "$root$lib" ] || cp -L "$lib" "$root$lib"
+		done
+	done
+}
+
+# make_initramfs NAME MODULE... -- PROGRAM...: $VM_DIR/NAME.cpio, loading the modules and running the programs asked for.
+make_initramfs() {
+	local name=$1 root=$VM_DIR/$1.root mod mods=() out=$VM_DIR/$1.cpio; shift
+	[ -e "$out" ] && [ "$out" -nt "$BUILD/viaduct" ] && return 0
+	rm -rf "$root"; mkdir -p "$root"/{bin,dev,proc,sys,tmp,run,lib/mods,sys/fs/bpf}
+	while [ $# -gt 0 ] && [ "$1" != -- ]; do mods+=("$1"); shift; done
+	[ $# -gt 0 ] && shift
+	cp "$(command -v busybox)" "$root/bin/busybox"
+	copy_program "$root" "$@" || return 1
+	local kernel; kernel=$(echo "$VM_DIR"/root/lib/modules/*)
+	# Each module after what it needs, in the order modules.dep would give.
+	: >"$root/lib/mods/order"
+	[ -e "$kernel/modules.dep" ] || depmod -b "$VM_DIR/root" "$(basename "$kernel")"
+	for mod in "${mods[@]}"; do
+		local line
+		line=$(grep -E "/$mod\.ko[^:]*:" "$kernel/modules.dep") || continue	# built in
+		for m in $(echo "$line" | sed 's/.*: *//' | tr ' ' '\n' | tac) "${line%%:*}"; do
+			grep -qx "$(basename "$m")" "$root/lib/mods/order" && continue
+			case $m in *.zst) zstd -qdf "$kernel/$m" -o "$root/lib/mods/$(basename "$m")" ;;
+			*.xz) xz -dc "$kernel/$m" >"$root/lib/mods/$(basename "$m")" ;;
+			*) cp "$kernel/$m" "$root/lib/mods/" ;; esac
+			basename "$m" >>"$root/lib/mods/order"
+		done
+	done
+	cat >"$root/init" <<-'INIT'
+	#!/bin/busybox sh
+	/bin/busybox --install -s /bin
+	export PATH=/bin
+	mount -t proc proc /proc; mount -t sysfs sys /sys; mount -t devtmpfs dev /dev
+	mount -t tmpfs tmp /tmp; mount -t tmpfs run /run; mount -t bpf bpf /sys/fs/bpf 2>/dev/null
+	mkdir -p /dev/shm; mount -t tmpfs shm /dev/shm
+	for m in $(cat /lib/mods/order); do insmod /lib/mods/$m || echo "insmod $m failed"; done
+	ip link set lo up
+	until [ -c /dev/vport0p1 ] || [ -c /dev/vport1p1 ] || [ -c /dev/vport2p1 ]; do usleep 20000; done
+	port=$(ls /dev/vport?p1 | head -n 1)
+	exec 3<>$port
+	while :; do	# nobody at the other end reads as end of file
+		read -r line <&3 || { usleep 20000; continue; }
+		sh -c "$line" >/tmp/out 2>&1 </dev/null
+		echo "@@RC $?" >>/tmp/out
+		cat /tmp/out >&3
+	done
+	INIT
+	chmod +x "$root/init"
+	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$out"
+}
+
+# start_vm INITRAMFS QEMU-ARGUMENT...: in the background; waits until its shell answers.
+start_vm() {
+	local initrd=$VM_DIR/$1.cpio khz accel=tcg,thread=multi; shift
+	khz=$(awk '/cpu MHz/ {printf "%d", $4 * 1000; exit}' /proc/cpuinfo)
+	rm -f "$WORK/vm.cmd"
+	VM_LOG=$WORK/vm.log
+	"${QEMU:-qemu-system-x86_64}" -accel $accel -cpu max,la57=off -M q35,usb=off,vmport=off -smp "${VM_CPUS:-2}" \
+		-nodefaults -no-user-config -display none -no-reboot -m "$VM_RAM" \
+		-object memory-backend-memfd,id=mem,size="${VM_RAM}M",share=on -numa node,memdev=mem \
+		-kernel "$VM_DIR/vmlinuz" -initrd "$initrd" -serial file:"$WORK/vm.console" \
+		-append "console=ttyS0 quiet mitigations=off tsc=reliable no_timer_check tsc_early_khz=$khz panic=-1" \
+		-device virtio-serial -chardev socket,id=cmd,path="$WORK/vm.cmd",server=on,wait=off \
+		-device virtserialport,chardev=cmd,name=cmd -qmp unix:"$WORK/vm.qmp",server=on,wait=off \
+		"$@" >"$VM_LOG" 2>&1 &
+	VM_PID=$!
+	wait_for 90 vm_answers || { tail -n 20 "$WORK/vm.console" "$VM_LOG" >&2; return 1; }
+}
+vm_answers() { [ -S "$WORK/vm.cmd" ] && timeout 10 "$TOP/selftests/vmsh.py" "$WORK/vm.cmd" true; }
+
+# vm COMMAND: run it in the guest; its output and exit code.
+vm() { "$TOP/selftests/vmsh.py" "$WORK/vm.cmd" "$*"; }
+
+# vhost_net SOCKET [PAIRS] [MORE]: QEMU arguments for a virtio-net device over vhost-user.
+# vectors=0: QEMU 7.2 dies when a vhost device starts with MSI-X under emulation.
+vhost_net() {
+	local sock=$1 pairs=${2:-1} more=${3:-} vectors=0
+	case $("${QEMU:-qemu-system-x86_64}" --version | grep -oE 'version [0-9]+' | grep -oE '[0-9]+') in
+	[89]|[1-9][0-9]) vectors=$((2 * pairs + 2)) ;;
+	esac
+	echo "-chardev socket,id=vu,path=$sock,reconnect=1" \
+		"-netdev vhost-user,id=n0,chardev=vu,queues=$pairs" \
+		"-device virtio-net-pci,netdev=n0,mac=$GUEST_MAC,mq=$([ "$pairs" -gt 1 ] && echo on || echo off),vectors=$vectors,romfile=$more"
+}
+
+# start_qemu_guest [PAIRS] [MORE]: a VM whose eth0 is on viaduct's socket, with an address.
+start_qemu_guest() {
+	fetch_kernel || return 1
+	make_initramfs guest virtio_pci virtio_console virtio_net -- iperf3 ethtool || return 1
+	# shellcheck disable=SC2046
+	start_vm guest $(vhost_net "$SOCK" "$@") || return 1
+	vm "ip addr add $GUEST_IP/24 dev eth0 && ip link set eth0 up" && wait_for 20 port_is_up
+}
