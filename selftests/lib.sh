@@ -120,7 +120,8 @@ ledger_balances() {
 
 clean_scene() {
 	local p
-	for p in $(jobs -p); do kill -KILL "$p" 2>/dev/null; done
+	# This process namespace is ours alone: everything in it but the first process and this shell.
+	for p in $(ps -e -o pid= | grep -vwE "1|$$|$BASHPID"); do kill -KILL "$p" 2>/dev/null; done
 	wait 2>/dev/null
 	for p in $(ip netns list 2>/dev/null | awk '{print $1}'); do ip netns del "$p"; done
 	ip -br link | awk '{sub(/@.*/, "", $1); print $1}' | grep -E '^(nic|br|dummy|mv|vl)' |

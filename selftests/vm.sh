@@ -92,10 +92,10 @@ start_vm() {
 	rm -f "$WORK/vm.cmd"
 	VM_LOG=$WORK/vm.log
 	"${QEMU:-qemu-system-x86_64}" -accel $accel -cpu max,la57=off -M q35,usb=off,vmport=off -smp "${VM_CPUS:-2}" \
-		-nodefaults -no-user-config -display none -no-reboot -m "$VM_RAM" \
+		-nodefaults -no-user-config -display none -m "$VM_RAM" \
 		-object memory-backend-memfd,id=mem,size="${VM_RAM}M",share=on -numa node,memdev=mem \
 		-kernel "$VM_DIR/vmlinuz" -initrd "$initrd" -serial file:"$WORK/vm.console" \
-		-append "console=ttyS0 quiet mitigations=off tsc=reliable no_timer_check tsc_early_khz=$khz panic=-1" \
+		-append "console=ttyS0 quiet mitigations=off tsc=reliable no_timer_check tsc_early_khz=$khz" \
 		-device virtio-serial -chardev socket,id=cmd,path="$WORK/vm.cmd",server=on,wait=off \
 		-device virtserialport,chardev=cmd,name=cmd -qmp unix:"$WORK/vm.qmp",server=on,wait=off \
 		"$@" >"$VM_LOG" 2>&1 &

@@ -527,15 +527,34 @@ static void a_flood_whose_replies_are_never_read_is_given_up(void **state)
 static void a_slow_reader_of_replies_stays(void **state)
 {
 	struct fixture *f = *state;
+	unsigned left = 3;
+	int fd;
+
+	f->cfg.deadline_ms = 700;
+	open_endpoint(f);
+	fd = peer(f);
+	for (unsigned i = 0; i < left; i++)
+		send_message(fd, vu_msg(VHOST_USER_GET_FEATURES, 0, 0), NULL, 0);
+	settle(f);
+	while (left--) {	/* one before each deadline */
+		expect_reply(fd, VHOST_USER_GET_FEATURES, VU_FEATURES);
+		assert_int_equal(loop_once(f->loop, -1), 1);
+		assert_int_equal(f->disconnected, 0);
+	}
+	assert_int_equal(loop_once(f->loop, 0), 0);
+	close(fd);
+}
+
+static void replies_beyond_the_sockets_room_wait_for_the_reader(void **state)
+{
+	struct fixture *f = *state;
 	struct vhost_user_msg m = vu_msg(VHOST_USER_GET_FEATURES, 0, 0);
 	unsigned sent = 0, got = 0;
 	char reply[HDR + 8];
 	int fd;
 
-	f->cfg.deadline_ms = 500;
 	open_endpoint(f);
 	fd = peer(f);
-	/* Always something unread, until the last; several times what the socket holds. */
 	while (got < 5000) {
 		while (sent < 5000 && send(fd, &m.hdr, HDR, MSG_DONTWAIT | MSG_NOSIGNAL) == HDR)
 			sent++;
@@ -734,6 +753,7 @@ int main(void)
 		T(a_reply_that_is_never_read_is_given_up_at_the_deadline),
 		T(a_flood_whose_replies_are_never_read_is_given_up),
 		T(a_slow_reader_of_replies_stays),
+		T(replies_beyond_the_sockets_room_wait_for_the_reader),
 		T(one_round_handles_a_bounded_number_of_messages),
 		T(a_refused_message_leaves_the_connection_open),
 		T(a_connection_can_be_thrown_out),

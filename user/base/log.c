@@ -31,11 +31,17 @@ static uint64_t lost_lines;
 /* What is known of stderr. Looked at again for every line: it may be re-opened, and this is no fast path. */
 enum sink { SINK_PLAIN, SINK_PIPE, SINK_SOCKET };
 
+/**
+ * log_set_level() - leave out what is less severe than @level
+ */
 void log_set_level(enum log_level level)
 {
 	max_level = level;
 }
 
+/**
+ * log_get_level() - the least severe level that is written
+ */
 enum log_level log_get_level(void)
 {
 	return max_level;

@@ -15,6 +15,8 @@
 #include "base/atomics.h"
 #include "base/sigbus.h"
 
+#define PART (2ul << 20)	/* a huge page: hugetlbfs mappings are split at no other place */
+
 struct sigbus_entry {
 	uintptr_t addr;
 	size_t len;
@@ -30,6 +32,28 @@ struct sigbus_list {
 static struct sigbus_list *list;
 static uint32_t inside;
 
+static bool map_zeroes(uintptr_t addr, size_t len)
+{
+	/*
+	 * MAP_NORESERVE: a sparse file may be larger than the memory and swap of the host, and the kernel's
+	 * accounting would refuse an ordinary mapping of that size.
+	 */
+	return mmap((void *)addr, len, PROT_READ | PROT_WRITE,
+		    MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED | MAP_NORESERVE, -1, 0) != MAP_FAILED;
+}
+
+/* The whole mapping, or, where strict accounting (vm.overcommit_memory=2) refuses that, the part around the fault. */
+static bool replace(uintptr_t start, size_t len, uintptr_t fault)
+{
+	uintptr_t from = fault & ~(uintptr_t)(PART - 1), to = from + PART;
+
+	if (map_zeroes(start, len))
+		return true;
+	from = from < start ? start : from;
+	to = to > start + len || to < from ? start + len : to;
+	return map_zeroes(from, to - from);
+}
+
 static bool contain(uintptr_t addr)
 {
 	const struct sigbus_list *l = __atomic_load_n(&list, __ATOMIC_SEQ_CST);
@@ -40,11 +64,9 @@ static bool contain(uintptr_t addr)
 
 		if (addr - e->addr >= len)
 			continue;
-		if (mmap((void *)e->addr, len, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1,
-			 0) == MAP_FAILED)
-			return false;
+		/* The mark first: who sees a zero that is not the guest's can see the mark as well. */
 		__atomic_store_n(e->broken, 1, __ATOMIC_SEQ_CST);
-		return true;
+		return replace(e->addr, len, addr);
 	}
 	return false;
 }
@@ -107,24 +129,24 @@ int sigbus_register(void *addr, size_t len, uint32_t *broken)
 void sigbus_unregister(void *addr)
 {
 	struct sigbus_list *next = NULL;
-	size_t n = list ? list->n : 0, k = 0;
+	size_t n = list ? list->n : 0, at = 0;
 
-	if (!n)
+	while (at < n && list->entry[at].addr != (uintptr_t)addr)
+		at++;
+	if (at == n)
 		return;
 	if (n > 1)
 		next = malloc(sizeof(*next) + (n - 1) * sizeof(next->entry[0]));
 	if (n > 1 && !next) {
 		/* No memory for a shorter list: make the entry match nothing. A single word, so handlers see all or nothing. */
-		for (size_t i = 0; i < n; i++)
-			if (list->entry[i].addr == (uintptr_t)addr)
-				WRITE_ONCE(list->entry[i].len, 0);
+		WRITE_ONCE(list->entry[at].len, 0);
 		wait_for_handlers();
 		return;
 	}
-	for (size_t i = 0; i < n; i++)
-		if (list->entry[i].addr != (uintptr_t)addr && k < n - 1)
-			next->entry[k++] = list->entry[i];
-	if (next)
-		next->n = k;
+	if (next) {
+		memcpy(next->entry, list->entry, at * sizeof(next->entry[0]));
+		memcpy(next->entry + at, list->entry + at + 1, (n - 1 - at) * sizeof(next->entry[0]));
+		next->n = n - 1;
+	}
 	publish(next);
 }

@@ -13,6 +13,7 @@
 #include <linux/virtio_config.h>
 
 #include "base/clock.h"
+#include "base/eventfd.h"
 #include "bridge/attach.h"
 #include "bridge/links.h"
 
@@ -131,8 +132,10 @@ static void op_ring_call(void *ctx, unsigned index, int callfd)
 
 	vq_lock(p, vq);
 	vq->callfd = callfd;
-	virtq_call(vq);		/* a call that went to the old fd's reader may have been missed */
 	spin_unlock(&vq->lock);
+	/* A call that went to the old fd's reader may have been missed. This way never waits. */
+	if (callfd >= 0)
+		eventfd_notify(callfd);
 }
 
 static int op_ring_kick(void *ctx, unsigned index, int kickfd)

@@ -80,6 +80,15 @@ static int dial(const struct client_env *env, const char *name)
 	return fd;
 }
 
+/* Ports may have their sockets here too; an instance has its lock file beside the socket (see instance.h). */
+static bool is_instance(DIR *dir, const char *name)
+{
+	char lock[300];
+
+	snprintf(lock, sizeof(lock), "%s.lock", name);
+	return faccessat(dirfd(dir), lock, F_OK, 0) == 0;
+}
+
 /*
  * The socket of the only instance that answers. Sockets of dead ones do not
  * count; one that we may not open does, or a user without rights would be told
@@ -101,6 +110,8 @@ static int find_only(const struct client_env *env)
 		if (len < 6 || strcmp(name + len - 5, ".sock"))
 			continue;
 		name[len - 5] = 0;
+		if (!is_instance(dir, name))
+			continue;
 		one = dial(env, name);
 		if (one < 0 && one != -EACCES && one != -EPERM && one != -EAGAIN)
 			continue;

@@ -7,7 +7,7 @@
 
 /* Where instances are found and where output goes; a test has its own. */
 struct client_env {
-	const char *dir;	/* holds NAME.sock of each instance */
+	const char *dir;	/* holds NAME.sock and NAME.lock of each instance */
 	FILE *out, *err;
 };
 

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "ctl/config.h"
+#include "ctl/instance.h"
 
 #define CPU_LIMIT 1024
 
@@ -443,6 +444,7 @@ static int parse_option(struct target *t, int argc, char **argv, unsigned *seen)
 static int check_all(struct target *t)
 {
 	struct config *c = t->c;
+	char control[128];
 
 	if (!*c->uplink.ifname) {
 		snprintf(t->err, t->errlen, "--uplink is missing: name the NIC, for example --uplink eth1");
@@ -458,13 +460,17 @@ static int check_all(struct target *t)
 			 "--port: one port per bridge in this version; start a second viaduct on another uplink");
 		return -EINVAL;
 	}
-	if (*c->uplink.name)
-		return 0;
-	t->what = "--name";
-	if (!config_name_ok(c->uplink.ifname))
-		return wrong(t, "the name of interface '%s' cannot be used as this instance's name: give another",
-			     c->uplink.ifname);
-	memcpy(c->uplink.name, c->uplink.ifname, sizeof(c->uplink.ifname));
+	if (!*c->uplink.name) {
+		t->what = "--name";
+		if (!config_name_ok(c->uplink.ifname))
+			return wrong(t, "the name of interface '%s' cannot be used as this instance's name: "
+				     "give another", c->uplink.ifname);
+		memcpy(c->uplink.name, c->uplink.ifname, sizeof(c->uplink.ifname));
+	}
+	snprintf(control, sizeof(control), INSTANCE_DIR "/%s.sock", c->uplink.name);
+	t->what = "--port: socket";
+	if (!strcmp(c->ports[0].socket, control))
+		return wrong(t, "'%s' is this instance's control socket: use another path", control);
 	return 0;
 }
 

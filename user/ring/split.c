@@ -24,6 +24,11 @@
 
 #define INDIRECT_MAX 1024	/* entries of an indirect table; Linux makes them longer than a small ring */
 #define RX_PIECES 1024		/* pieces of one receive chain */
+/*
+ * Descriptors beyond the first of each chain that one batch looks at; empty ones cost time too. The chain
+ * that passes the limit is finished, so a batch is bounded by this and one or two times the ring's size.
+ */
+#define WALK_MAX 4096
 
 struct indirect {
 	struct vring_desc desc[INDIRECT_MAX];
@@ -79,7 +84,7 @@ static void arm(struct virtq *vq)
 
 int split_start(struct virtq *vq, const struct virtq_config *cfg)
 {
-	uint16_t used, apart;
+	uint16_t used, base = (uint16_t)cfg->base, apart;
 
 	if (cfg->size & (cfg->size - 1) || cfg->base > UINT16_MAX)
 		return -EINVAL;
@@ -90,15 +95,22 @@ int split_start(struct virtq *vq, const struct virtq_config *cfg)
 	vq->avail = cfg->avail;
 	vq->used = cfg->used;
 	used = READ_ONCE(vq->used->idx);
-	vq->next_avail = vq->seen_avail = (uint16_t)cfg->base;
+	/*
+	 * We complete in order and publish what we took, so a base other than the used index means that
+	 * somebody who served this ring before us was cut off, or that the front-end does not know the
+	 * position (DPDK's virtio-user always says 0). The used index is what the guest has seen: go on from
+	 * there, unless it makes no sense. At most what was in flight is repeated.
+	 */
+	apart = (uint16_t)(base - used);
+	if (apart && (uint16_t)(READ_ONCE(vq->avail->idx) - used) <= vq->size) {
+		vq->stats.repeated += apart <= vq->size ? apart : 0;
+		base = used;
+	}
+	vq->next_avail = vq->seen_avail = base;
 	vq->next_used = vq->published_used = used;
 	vq->signalled_used = used;
-	/* Whoever served this ring before us took chains it never returned (lost), or the other way round (repeated). */
-	apart = (uint16_t)(vq->next_avail - used);
-	if (apart > vq->size)
-		apart = (uint16_t)-apart;
-	if (apart <= vq->size)
-		vq->stats.repeated += apart;
+	if (vq->event_idx)	/* 2.7.10.1: the flags stay 0 then, whatever a device before us left there */
+		WRITE_ONCE(vq->used->flags, 0);
 	arm(vq);
 	return 0;
 }
@@ -167,6 +179,7 @@ struct walk {
 	int max, n;
 	uint64_t total;		/* bytes found */
 	uint64_t enough;	/* stop once this many are found */
+	unsigned *walked;	/* counts the descriptors looked at behind the first of a chain */
 };
 
 static enum virtq_error add_piece(struct virtq *vq, struct walk *w, uint64_t addr, uint32_t len)
@@ -212,6 +225,7 @@ static inline enum virtq_error walk_table(struct virtq *vq, struct vring_desc *d
 			return VIRTQ_OK;
 		if (d->next >= entries)
 			return VIRTQ_BROKEN_CHAIN;
+		++*w->walked;
 		read_desc(d, &table[d->next]);
 	}
 }
@@ -228,6 +242,7 @@ static __attribute__((noinline)) enum virtq_error walk_indirect(struct virtq *vq
 	e = copy_indirect(vq, d, &table, &n);
 	if (e)
 		return e;
+	*w->walked += n;
 	first = table.desc[0];
 	return walk_table(vq, &first, table.desc, n, write, w);
 }
@@ -292,6 +307,7 @@ static enum virtq_error collect(struct virtq *vq, struct virtq_batch *b, uint16_
 		.iov = &b->piece[b->npieces],
 		.max = (int)(VIRTQ_PIECES - b->npieces),
 		.enough = (uint64_t)vq->hdr_len + vq->max_frame + 1,	/* one more tells that it is too long */
+		.walked = &b->walked,
 	};
 	enum virtq_error e;
 
@@ -339,9 +355,11 @@ unsigned split_tx_get(struct virtq *vq, struct virtq_batch *b, unsigned max)
 	uint16_t head[VIRTQ_BATCH];
 	unsigned n;
 
-	b->n = b->npieces = 0;
+	b->n = b->npieces = b->walked = 0;
+	if (unlikely(vq->broken))
+		return 0;
 	n = read_heads(vq, head, max);
-	for (unsigned i = 0; i < n; i++) {
+	for (unsigned i = 0; i < n && likely(b->walked <= WALK_MAX); i++) {
 		enum virtq_error e = collect(vq, b, head[i]);
 
 		if (likely(!e)) {
@@ -461,27 +479,39 @@ static enum put_result undo_rx(struct virtq *vq, uint16_t first_avail, uint16_t 
 	return why;
 }
 
-/* One frame, any kind of chains, merging where it was negotiated. */
-static __attribute__((noinline)) enum put_result put_slow(struct virtq *vq, const struct virtq_src *src)
+/*
+ * One frame, any kind of chains, merging where it was negotiated. @walked counts chains and descriptors
+ * over the batch. An honest frame needs no more descriptors than the ring has, or short indirect tables.
+ */
+static __attribute__((noinline)) enum put_result put_slow(struct virtq *vq, const struct virtq_src *src,
+							  unsigned *walked)
 {
+	const unsigned limit = *walked + vq->size + WALK_MAX;
 	const uint16_t first_avail = vq->next_avail, first_used = vq->next_used;
 	struct virtio_net_hdr_mrg_rxbuf hdr = { .num_buffers = 1 };
 	uint8_t *count[2] = { NULL, NULL };
 	uint32_t done = 0;	/* frame bytes written */
 	uint16_t head, buffers = 0;
 
+	if (*walked > WALK_MAX)		/* the next batch goes on */
+		return PUT_WAIT;
 	do {
 		struct iovec iov[RX_PIECES];
-		struct walk w = { .iov = iov, .max = RX_PIECES };
+		struct walk w = { .iov = iov, .max = RX_PIECES, .walked = walked };
 		size_t off = 0, part;
 		enum virtq_error e;
 
 		w.enough = src->len - done + (buffers ? 0 : vq->hdr_len);
 		if (buffers == vq->size)	/* the whole ring is too small for it */
 			return drop_rx(vq, first_used, VIRTQ_DROP_NO_BUFFER);
-		if (!read_heads(vq, &head, 1))
+		if (*walked > limit)
+			return drop_rx(vq, first_used, VIRTQ_DROP_PIECES);
+		if (!read_heads(vq, &head, 1)) {
+			vq->starved = src->len;
 			return undo_rx(vq, first_avail, first_used, vq->broken ? PUT_BROKEN : PUT_WAIT);
+		}
 		e = walk_chain(vq, head, true, &w);
+		++*walked;
 		if (e >= VIRTQ_FIRST_BROKEN) {
 			undo_rx(vq, first_avail, first_used, PUT_BROKEN);
 			break_ring(vq, e);
@@ -511,12 +541,24 @@ static __attribute__((noinline)) enum put_result put_slow(struct virtq *vq, cons
 	return PUT_DONE;
 }
 
+/* A frame that found too few buffers is tried again when there are more of them, or when it is a shorter one. */
+static bool retry(struct virtq *vq, uint32_t len)
+{
+	if (len >= vq->starved && load_acquire(&vq->avail->idx) == vq->seen_avail)
+		return false;
+	vq->starved = 0;
+	return true;
+}
+
 unsigned split_rx_put(struct virtq *vq, const struct virtq_src *src, unsigned n)
 {
 	struct rx_slot slot[VIRTQ_BATCH];
 	uint16_t base = vq->next_avail;
-	unsigned ready = look_ahead(vq, slot, n), i;
+	unsigned ready, walked = 0, i;
 
+	if (unlikely(vq->starved && n && !retry(vq, src->len)))
+		return 0;
+	ready = look_ahead(vq, slot, n);
 	if (unlikely(vq->broken))	/* nothing written now would be published */
 		return 0;
 	for (i = 0; i < n; i++) {
@@ -526,7 +568,7 @@ unsigned split_rx_put(struct virtq *vq, const struct virtq_src *src, unsigned n)
 		if (likely(at < ready && slot[at].data && slot[at].len >= (uint64_t)src[i].len + vq->hdr_len))
 			put_fast(vq, &slot[at], &src[i]);
 		else
-			r = vq->broken ? PUT_BROKEN : put_slow(vq, &src[i]);
+			r = vq->broken ? PUT_BROKEN : put_slow(vq, &src[i], &walked);
 		if (unlikely(r == PUT_WAIT || r == PUT_BROKEN))
 			break;
 		if (likely(r == PUT_DONE)) {

@@ -66,6 +66,7 @@ int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
 	vq->kickfd = cfg->kickfd;
 	vq->notify_armed = true;
 	vq->signalled_valid = false;
+	vq->starved = 0;
 	ret = split_start(vq, cfg);
 	if (ret)
 		return ret;
@@ -91,6 +92,7 @@ void virtq_relocate(struct virtq *vq, struct gmem *mem, void *desc, void *avail,
 {
 	vq->mem = mem;
 	vq->hint = 0;
+	vq->starved = 0;
 	vq->desc = desc;
 	vq->avail = avail;
 	vq->used = used;

@@ -72,7 +72,6 @@ struct virtq_config {
 
 struct virtq_stats {
 	uint64_t packets, bytes;
-	uint64_t kicks;		/* seen */
 	uint64_t calls;		/* sent */
 	uint64_t calls_suppressed;
 	uint64_t repeated;	/* in flight at a reconnect: possibly repeated or lost */
@@ -109,6 +108,7 @@ struct virtq {
 	uint16_t signalled_used;	/* used index at the last call decision */
 	bool signalled_valid;
 	bool notify_armed;	/* we asked for kicks */
+	uint32_t starved;	/* rx: length of the frame that found too few buffers up to seen_avail, 0 = none */
 
 	struct virtq_stats stats;
 };
@@ -127,6 +127,7 @@ struct virtq_batch {
 	unsigned n;
 	struct virtq_pkt pkt[VIRTQ_BATCH];
 	unsigned npieces;
+	unsigned walked;	/* descriptors looked at, the first of each chain excluded */
 	struct iovec piece[VIRTQ_PIECES];
 };
 
@@ -170,8 +171,8 @@ static inline bool virtq_usable(const struct virtq *vq)
  *
  * Bad packets are dropped, counted, and staged as used at once. On a broken ring vq->broken is set
  * and what was taken before it is still in @b.
- * Bounded: looks at no more than @max chains, dropped ones included, and size descriptors per chain.
- * Return: b->n.
+ * Bounded: looks at no more than @max chains, dropped ones included, and a few thousand descriptors plus
+ * one chain. Return: b->n; 0 does not mean that nothing is left (virtq_arm() tells).
  */
 unsigned virtq_tx_get(struct virtq *vq, struct virtq_batch *b, unsigned max);
 
@@ -189,7 +190,9 @@ void virtq_tx_put(struct virtq *vq, const struct virtq_batch *b, unsigned n);
  * Writes header (num_buffers; flags and gso fields 0) and payload into one chain, or several with
  * MRG_RXBUF. A chain that is too small without MRG_RXBUF drops that frame (counted), chain returned
  * with length 0. Stops at the first frame for which the guest has no (complete set of) buffers.
- * Return: frames consumed, delivered or dropped; fewer than @n = guest is out of buffers or the ring broke.
+ * Bounded in descriptors as virtq_tx_get() is.
+ * Return: frames consumed, delivered or dropped; fewer than @n = guest is out of buffers, the ring broke, or
+ * the batch was too expensive (the rest goes with the next one).
  */
 unsigned virtq_rx_put(struct virtq *vq, const struct virtq_src *src, unsigned n);
 

@@ -96,6 +96,8 @@ static void retry_later(struct endpoint *e)
 
 static void conn_close(struct endpoint *e, const char *why)
 {
+	struct session *s = e->session;
+
 	if (e->conn.fd < 0)
 		return;
 	loop_del(e->loop, &e->conn);
@@ -104,8 +106,8 @@ static void conn_close(struct endpoint *e, const char *why)
 	close(e->conn.fd);
 	e->conn.fd = -1;
 	inbox_drop_fds(&e->in);
-	session_destroy(e->session);
-	e->session = NULL;
+	e->session = NULL;	/* whoever asks while its rings stop finds nobody connected */
+	session_destroy(s);
 	e->pid = 0;
 	e->uid = 0;
 	if (e->cfg.role == ENDPOINT_CLIENT && !e->closing) {
