@@ -3,6 +3,7 @@
 
 VERSION := 0.1.0
 CC ?= gcc
+SHELL := /bin/bash
 CLANG ?= clang
 BPFTOOL ?= $(shell command -v bpftool || echo /usr/sbin/bpftool)
 BUILD ?= build
@@ -28,7 +29,7 @@ BPF_SKEL := $(BPF_OBJ:.bpf.o=.skel.h)
 ARCH_BPF := $(shell uname -m | sed -e s/x86_64/x86/ -e s/aarch64/arm64/)
 MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
-.PHONY: all help clean install deps demo check check-unit bench fuzz
+.PHONY: all help clean install deps demo check check-unit bench fuzz unit fuzzers rootprogs
 .SECONDARY:
 all: $(BUILD)/viaduct $(TOOLS:%=$(BUILD)/%)
 
@@ -86,6 +87,44 @@ $(BUILD)/tests/fuzz_%: tests/fuzz_%.c $(LIB_SRC) | $(BPF_SKEL)
 	@echo "  FUZZ  $@"
 	@$(CLANG) $(CPPFLAGS) -std=gnu11 -O1 -g $(WARN) -fsanitize=fuzzer,address,undefined -o $@ $< \
 		$(filter user/base/% user/ring/% user/vhost/%,$(LIB_SRC)) $(LIBS)
+
+$(BUILD)/selftests/%: selftests/%.c selftests/xdp_env.c $(BUILD)/libviaduct.a
+	@mkdir -p $(@D)
+	@echo "  LD    $@"
+	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) -lcmocka $(LIBS)
+
+unit: $(TESTS:%=$(BUILD)/tests/%)
+fuzzers: $(FUZZERS:%=$(BUILD)/tests/%)
+rootprogs: $(BUILD)/selftests/prog_verdicts $(BUILD)/selftests/uplink_veth
+
+deps:
+	@selftests/deps.sh check
+
+demo:
+	@selftests/deps.sh demo
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@BUILD=$(abspath $(BUILD)) selftests/isolate.sh selftests/demo.sh
+
+check:
+	@selftests/deps.sh check
+	@BUILD=$(abspath $(BUILD)) selftests/check.sh
+
+check-unit:
+	@BUILD=$(abspath $(BUILD)) selftests/check.sh unit
+
+FUZZ_SECONDS ?= 60
+fuzz: fuzzers
+	@set -o pipefail; for f in $(FUZZERS); do echo "== $$f, $(FUZZ_SECONDS) s"; \
+		$(BUILD)/tests/$$f -max_total_time=$(FUZZ_SECONDS) -artifact_prefix=$(BUILD)/ -print_final_stats=1 \
+			2>&1 | tail -n 12 || exit 1; done
+
+install: all
+	install -d $(DESTDIR)$(PREFIX)/sbin $(DESTDIR)$(PREFIX)/bin $(DESTDIR)$(PREFIX)/share/man/man8 \
+		$(DESTDIR)$(PREFIX)/share/man/man1
+	install -m 755 $(BUILD)/viaduct $(DESTDIR)$(PREFIX)/sbin/
+	install -m 755 $(BUILD)/viaduct-guest $(DESTDIR)$(PREFIX)/bin/
+	install -m 644 doc/viaduct.8 $(DESTDIR)$(PREFIX)/share/man/man8/
+	install -m 644 doc/viaduct-guest.1 $(DESTDIR)$(PREFIX)/share/man/man1/
 
 clean:
 	rm -rf $(BUILD)

@@ -47,6 +47,9 @@ make_nic() {
 	ip link set wire0 netns wire || return 1
 	ip link set lo up
 	in_wire ip link set lo up
+	# Without IPv6 no namespace says anything unasked: frames can be counted.
+	echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6
+	in_wire sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6'
 	plain_veth /run/netns/wire wire0
 	ip addr add $HOST_IP/24 dev nic0
 	in_wire ip addr add $WIRE_IP/24 dev wire0
@@ -73,7 +76,7 @@ stop_viaduct() {
 	kill -TERM "$VIADUCT_PID" 2>/dev/null
 	wait "$VIADUCT_PID"
 }
-status() { "$BUILD/viaduct" status --json | jq -r "$1"; }
+status() { "$BUILD/viaduct" status --name "${INSTANCE:-nic0}" --json | jq -r "$1"; }
 status_is() { [ "$(status "$1" 2>/dev/null)" = "$2" ]; }
 port_is_up() { status_is '.ports[0].up' true; }
 
@@ -104,6 +107,22 @@ start_tap_guest() {
 pings() { # NETNS-FUNCTION ADDRESS [COUNT]
 	"$1" ping -q -c "${3:-3}" -i 0.05 -W 2 "$2" >"$WORK/ping.log" 2>&1 || { cat "$WORK/ping.log" >&2; return 1; }
 }
+
+# A second bridge at the wire's end of the veth, with a guest of its own: a guest to send from, whose frames
+# are numbered and checked. start_far_bridge [PAIRS]; then far_guest ARGUMENTS...
+FAR_SOCK=$WORK/far.sock FAR_MAC=52:54:00:00:00:0a
+start_far_bridge() {
+	: >"$WORK/far.log"
+	in_wire "$BUILD/viaduct" run --uplink wire0 --port "name=far,socket=$FAR_SOCK,queues=${1:-1},mac=$FAR_MAC" >"$WORK/far.log" 2>&1 &
+	FAR_PID=$!
+	wait_for 20 grep -q ' ready' "$WORK/far.log" || { cat "$WORK/far.log" >&2; return 1; }
+}
+far_guest() { # PAIRS ARGUMENTS...; prints the summary as JSON
+	local pairs=$1; shift
+	"$BUILD/viaduct-guest" "path=$FAR_SOCK,mac=$FAR_MAC,queues=$pairs" --json "$@" 2>"$WORK/far_guest.log" | tail -n 1
+}
+# summary_is JSON EXPRESSION: a jq condition on a guest's summary, shown when it does not hold.
+summary_is() { [ "$(echo "$1" | jq "$2")" = true ] || { say "not so: $2 in $1"; return 1; }; }
 
 # Everything a clean exit must have removed.
 nothing_is_left() {

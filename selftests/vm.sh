@@ -28,7 +28,7 @@ fetch_kernel() {
 copy_program() {
 	local root=$1 p lib; shift
 	for p in "$@"; do
-		p=$(command -v "$p") || return 1
+		p=$(PATH=$PATH:/usr/sbin:/sbin command -v "$p") || { echo "no program $p" >&2; return 1; }
 		mkdir -p "$root/bin"
 		cp -L "$p" "$root/bin/"
 		ldd "$p" 2>/dev/null | grep -oE '/[^ ]+' | while read -r lib; do
@@ -119,10 +119,15 @@ vhost_net() {
 		"-device virtio-net-pci,netdev=n0,mac=$GUEST_MAC,mq=$([ "$pairs" -gt 1 ] && echo on || echo off),vectors=$vectors,romfile=$more"
 }
 
+guest_initramfs() { make_initramfs guest virtio_pci virtio_console virtio_net -- iperf3 ethtool; }
+nested_initramfs() {
+	make_initramfs nested virtio_pci virtio_console virtio_net veth tun -- iperf3 ethtool ping ip ss jq nsenter \
+		bpftool "$BUILD/viaduct" "$BUILD/viaduct-guest"
+}
+
 # start_qemu_guest [PAIRS] [MORE]: a VM whose eth0 is on viaduct's socket, with an address.
 start_qemu_guest() {
-	fetch_kernel || return 1
-	make_initramfs guest virtio_pci virtio_console virtio_net -- iperf3 ethtool || return 1
+	guest_initramfs || return 1
 	# shellcheck disable=SC2046
 	start_vm guest $(vhost_net "$SOCK" "$@") || return 1
 	vm "ip addr add $GUEST_IP/24 dev eth0 && ip link set eth0 up" && wait_for 20 port_is_up

@@ -361,15 +361,15 @@ unsigned datapath_deliver(struct datapath *dp, const uint8_t *frame, uint32_t le
 			continue;
 		vq = port_rxq(d->port, READ_ONCE(d->port->steering.pair[0]) % d->port->pairs);
 		if (!virtq_usable(vq) || !spin_trylock(&vq->lock)) {
-			d->drop_ring++;
+			d->drop_mcast++;
 			continue;
 		}
 		if (!virtq_usable(vq))
-			d->drop_ring++;
+			d->drop_mcast++;
 		else if (virtq_rx_put(vq, &src, 1))
 			ports++;
 		else
-			d->drop_hold++;
+			d->drop_mcast++;
 		if (virtq_publish(vq))
 			virtq_call(vq);
 		spin_unlock(&vq->lock);
@@ -411,6 +411,10 @@ static void send_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, uint64
 		uint8_t *buf = nicq_tx_buf(dp->nicq, &frame);
 		uint64_t src;
 
+		if (unlikely(!buf)) {	/* cannot be: the room was checked */
+			dp->nicq->stats.tx_errors++;
+			continue;
+		}
 		virtq_pkt_copy(p, buf);
 		src = mac_load(buf + MAC_LEN);
 		if (unlikely(src != tx->last_src))

@@ -50,6 +50,7 @@ struct dp_port {
 	uint64_t without_meta;	/* frames that needed the lookup repeated */
 	uint64_t drop_hold;	/* guest had no buffers for too long, or beyond the port's share */
 	uint64_t drop_ring;	/* virtqueue stopped, disabled or broken when its frames came */
+	uint64_t drop_mcast;	/* broadcast and multicast that found no room or no running virtqueue */
 	uint64_t drop_uplink_down;	/* guest to NIC while the uplink is down */
 };
 

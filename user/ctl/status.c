@@ -280,6 +280,7 @@ static void datapath_json(json_t *o, struct bridge *b, const struct port *p)
 		sum.without_meta += d->without_meta;
 		sum.drop_hold += d->drop_hold;
 		sum.drop_ring += d->drop_ring;
+		sum.drop_mcast += d->drop_mcast;
 		sum.drop_uplink_down += d->drop_uplink_down;
 	}
 	put_int(o, "lost_in_ring", sum.lost);
@@ -287,6 +288,7 @@ static void datapath_json(json_t *o, struct bridge *b, const struct port *p)
 	put_nonzero(o, "without_metadata", sum.without_meta);
 	put_nonzero(drops, "no_guest_buffers", sum.drop_hold);
 	put_nonzero(drops, "ring_not_running", sum.drop_ring);
+	put_nonzero(drops, "multicast", sum.drop_mcast);
 	put_nonzero(drops, "uplink_down", sum.drop_uplink_down);
 	json_object_set_new(o, "drops", drops);
 }

@@ -10,7 +10,6 @@
 #include <linux/virtio_config.h>
 
 #include "base/clock.h"
-#include "ring/copy.h"
 #include "ring/split.h"
 #include "ring/virtq.h"
 
@@ -111,16 +110,6 @@ void virtq_tx_put(struct virtq *vq, const struct virtq_batch *b, unsigned n)
 unsigned virtq_rx_put(struct virtq *vq, const struct virtq_src *src, unsigned n)
 {
 	return split_rx_put(vq, src, n < VIRTQ_BATCH ? n : VIRTQ_BATCH);
-}
-
-void virtq_pkt_copy(const struct virtq_pkt *pkt, void *dst)
-{
-	uint8_t *p = dst;
-
-	for (unsigned i = 0; i < pkt->npieces; i++) {
-		copy_bytes(p, pkt->piece[i].iov_base, pkt->piece[i].iov_len);
-		p += pkt->piece[i].iov_len;
-	}
 }
 
 bool virtq_publish(struct virtq *vq)

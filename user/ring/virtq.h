@@ -23,6 +23,7 @@
 #include <linux/virtio_ring.h>
 
 #include "base/atomics.h"
+#include "ring/copy.h"
 #include "ring/gmem.h"
 
 #define VIRTQ_BATCH 64		/* packets in one batch at most */
@@ -177,7 +178,15 @@ static inline bool virtq_usable(const struct virtq *vq)
 unsigned virtq_tx_get(struct virtq *vq, struct virtq_batch *b, unsigned max);
 
 /* Copies one packet's pieces to @dst (at least pkt->len bytes). */
-void virtq_pkt_copy(const struct virtq_pkt *pkt, void *dst);
+static inline void virtq_pkt_copy(const struct virtq_pkt *pkt, void *dst)
+{
+	uint8_t *p = dst;
+
+	for (unsigned i = 0; i < pkt->npieces; i++) {
+		copy_bytes(p, pkt->piece[i].iov_base, pkt->piece[i].iov_len);
+		p += pkt->piece[i].iov_len;
+	}
+}
 
 /* Gives the first @n packets of the batch back (staged; publish makes them visible). */
 void virtq_tx_put(struct virtq *vq, const struct virtq_batch *b, unsigned n);

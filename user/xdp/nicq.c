@@ -83,15 +83,6 @@ unsigned nicq_rx(struct nicq *q, struct nicq_pkt *pkts, unsigned max)
 	return got;
 }
 
-void nicq_recycle(struct nicq *q, const struct nicq_pkt *p)
-{
-	struct vd_meta *m = nicq_meta(p);
-
-	if (m)
-		m->magic = 0;
-	frames_release(&q->frames, p->frame, FRAME_HELD);
-}
-
 /* Copy and generic mode never ask for it; a zero-copy driver sleeps until told that frames are there. */
 static void wake_rx(const struct nicq *q)
 {
@@ -163,42 +154,6 @@ unsigned nicq_tx_room(struct nicq *q, unsigned want)
 		room = tx_room_now(q, want);
 	}
 	return room < want ? room : want;
-}
-
-uint8_t *nicq_tx_buf(struct nicq *q, uint32_t *frame)
-{
-	uint32_t n = frames_take(&q->frames, FRAME_TX);
-
-	if (n == UINT32_MAX)
-		return NULL;
-	*frame = n;
-	q->tx_outstanding++;
-	return q->umem + (uint64_t)n * q->frames.chunk + NICQ_DATA_OFFSET;
-}
-
-void nicq_tx_cancel(struct nicq *q, uint32_t frame)
-{
-	if (frames_release(&q->frames, frame, FRAME_TX))
-		q->tx_outstanding--;
-}
-
-void nicq_tx_stage(struct nicq *q, uint32_t frame, uint32_t len)
-{
-	struct xdp_desc *d;
-	uint32_t idx;
-
-	if (unlikely(!len || len > NICQ_MAX_FRAME(q->frames.chunk) || xsk_ring_prod__reserve(&q->tx, 1, &idx) != 1)) {
-		q->stats.tx_errors++;
-		nicq_tx_cancel(q, frame);
-		return;
-	}
-	d = xsk_ring_prod__tx_desc(&q->tx, idx);
-	d->addr = (uint64_t)frame * q->frames.chunk + NICQ_DATA_OFFSET;
-	d->len = len;
-	d->options = 0;
-	q->tx_staged++;
-	q->stats.tx_packets++;
-	q->stats.tx_bytes += len;
 }
 
 bool nicq_tx_unsent(const struct nicq *q)

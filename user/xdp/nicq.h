@@ -10,6 +10,7 @@
 
 #include <xdp/xsk.h>
 
+#include "base/atomics.h"
 #include "viaduct_bpf.h"
 #include "xdp/frames.h"
 
@@ -65,7 +66,15 @@ static inline struct vd_meta *nicq_meta(const struct nicq_pkt *p)
 	return m->magic == VD_META_MAGIC ? m : NULL;
 }
 /* Held frame back: metadata's magic (if any) must be wiped by this call (at pkt data - 16); goes to the free list; refill posts it. */
-void nicq_recycle(struct nicq *q, const struct nicq_pkt *p);
+static inline void nicq_recycle(struct nicq *q, const struct nicq_pkt *p)
+{
+	struct vd_meta *m = nicq_meta(p);
+
+	if (m)
+		m->magic = 0;
+	frames_release(&q->frames, p->frame, FRAME_HELD);
+}
+
 /* Tops the fill ring up to fill_target from the free list, in bulk; wakes the driver when it asks for it. */
 void nicq_refill(struct nicq *q);
 
@@ -75,10 +84,43 @@ unsigned nicq_tx_room(struct nicq *q, unsigned want);
  * Buffer for the next frame to send (room was checked); NICQ_MAX_FRAME(chunk) bytes. NULL when there is none.
  * A frame that is not sent after all goes back by nicq_tx_cancel().
  */
-uint8_t *nicq_tx_buf(struct nicq *q, uint32_t *frame);
-void nicq_tx_cancel(struct nicq *q, uint32_t frame);
+static inline uint8_t *nicq_tx_buf(struct nicq *q, uint32_t *frame)
+{
+	uint32_t n = frames_take(&q->frames, FRAME_TX);
+
+	if (n == UINT32_MAX)
+		return NULL;
+	*frame = n;
+	q->tx_outstanding++;
+	return q->umem + (uint64_t)n * q->frames.chunk + NICQ_DATA_OFFSET;
+}
+
+static inline void nicq_tx_cancel(struct nicq *q, uint32_t frame)
+{
+	if (frames_release(&q->frames, frame, FRAME_TX))
+		q->tx_outstanding--;
+}
+
 /* Stages it on the tx ring; visible to the kernel at nicq_tx_flush(). */
-void nicq_tx_stage(struct nicq *q, uint32_t frame, uint32_t len);
+static inline void nicq_tx_stage(struct nicq *q, uint32_t frame, uint32_t len)
+{
+	struct xdp_desc *d;
+	uint32_t idx;
+
+	if (unlikely(!len || len > NICQ_MAX_FRAME(q->frames.chunk) || xsk_ring_prod__reserve(&q->tx, 1, &idx) != 1)) {
+		q->stats.tx_errors++;
+		nicq_tx_cancel(q, frame);
+		return;
+	}
+	d = xsk_ring_prod__tx_desc(&q->tx, idx);
+	d->addr = (uint64_t)frame * q->frames.chunk + NICQ_DATA_OFFSET;
+	d->len = len;
+	d->options = 0;
+	q->tx_staged++;
+	q->stats.tx_packets++;
+	q->stats.tx_bytes += len;
+}
+
 /*
  * Submits what is staged and wakes the kernel when it wants it. 0, or -errno: -EAGAIN = call again (soon, not
  * at once), anything else (-ENETDOWN, -ENXIO = device down or gone) = no use to call again before the link changes.

@@ -1,0 +1,261 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# bench.sh [a] [b] [c] [d]: the benchmarks, or those that are named. As root.
+#
+#   a  a data path between rings in memory: packets/s, instructions per packet
+#   b  guest - bridge - veth - reflecting XDP program - bridge - guest, viaduct beside DPDK's testpmd
+#      (net_vhost + net_af_xdp) with the same guest program, round by round; then 120 % of the best rate
+#   c  a bare AF_XDP socket on the same veth: what the kernel's part of (b) allows
+#   d  TCP between the wire and the host's own address, without and with viaduct on the interface
+#
+# ROUNDS=5 SECONDS_PER_ROUND=2 WINDOW=128 (frames under way per queue pair). Bridges run on CPU 0, everything else on CPU 1.
+# Every figure is the median of the rounds. Figures of one run compare with each other only.
+ROUNDS=${ROUNDS:-5}
+TIME=${SECONDS_PER_ROUND:-2}
+WINDOW=${WINDOW:-128}
+[ "$(id -u)" = 0 ] || { echo "bench.sh: run as root" >&2; exit 1; }
+[ -n "${BENCH_ISOLATED:-}" ] || exec env BENCH_ISOLATED=1 "$(dirname "$0")/isolate.sh" "$0" "$@"
+. "$(dirname "$0")/lib.sh"
+
+SIZES="64 1500"
+OUT=/run/bench		# survives clean_scene
+mkdir -p $OUT
+PARTS=${*:-a c b d}
+MISSED=0
+
+title() { printf '\n%s\n' "$*"; }
+note() { printf '  %s\n' "$*"; }
+median() { sort -n "$1" | awk '{v[NR] = $1} END {if (NR) print v[int((NR + 1) / 2)]; else print 0}'; }
+calc() { awk "BEGIN {printf \"%.${2:-2}f\", $1}"; }
+mpps() { awk -v v="$1" 'BEGIN {printf "%.3f", v / 1e6}'; }
+verdict() { # CONDITION(awk): "ok" or "MISSED"
+	if awk "BEGIN {exit !($1)}"; then echo ok; else echo MISSED; fi
+}
+
+# The veth of lib.sh without background noise, its far end reflecting.
+bench_nic() { # QUEUES
+	clean_scene
+	rm -rf /sys/fs/bpf/bench
+	make_nic "$1" || return 1
+	sysctl -qw net.ipv6.conf.nic0.disable_ipv6=1
+	in_wire sysctl -qw net.ipv6.conf.wire0.disable_ipv6=1
+	bpftool prog loadall "$BUILD/reflect.bpf.o" /sys/fs/bpf/bench pinmaps /sys/fs/bpf/bench/maps &&
+		in_wire bpftool net attach xdpdrv pinned /sys/fs/bpf/bench/reflect dev wire0
+}
+
+# --- (a) ---------------------------------------------------------------------
+
+# instructions DIRECTION LEN PACKETS: of datapath_rx() or datapath_tx() and all they call
+instructions() {
+	timeout 120 valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect="datapath_$1" \
+		"$BUILD/vd-bench-memory" "$1" "$2" "$3" 2>&1 | awk '/Collected :/ {print $4}'
+}
+
+bench_a() {
+	local n=20000 million=10 d len r p i
+	title "(a) data path between rings in memory, one core, both ends played by the same loop"
+	note "instructions: datapath_rx() / datapath_tx() with all they call, (I(2N) - I(N)) / N"
+	printf '  %-14s %6s %14s %12s %18s\n' direction bytes "Mpackets/s" "ns/packet" "instructions/packet"
+	for d in tx rx; do
+		for len in $SIZES; do
+			: >$OUT/a
+			for r in $(seq "$ROUNDS"); do
+				timeout 60 taskset -c 0 "$BUILD/vd-bench-memory" $d "$len" ${million}000000 | jq .pps >>$OUT/a
+			done
+			p=$(median $OUT/a)
+			i=-
+			command -v valgrind >/dev/null &&
+				i=$(calc "($(instructions $d "$len" $((2 * n))) - $(instructions $d "$len" $n)) / $n" 1)
+			printf '  %-14s %6s %14s %12s %18s\n' "$([ $d = tx ] && echo "guest -> NIC" || echo "NIC -> guest")" \
+				"$len" "$(mpps "$p")" "$(calc "1e9 / $p" 1)" "$i"
+		done
+	done
+}
+
+# --- (c) ---------------------------------------------------------------------
+
+bench_c() {
+	local len r
+	title "(c) bare AF_XDP socket: send, be reflected, receive; no guest (copy mode, one core)"
+	bench_nic 1 && bpftool net attach xdpdrv pinned /sys/fs/bpf/bench/to_socket dev nic0 || return 1
+	printf '  %6s %14s\n' bytes "Mpackets/s"
+	for len in $SIZES; do
+		: >$OUT/c.$len
+		for r in $(seq "$ROUNDS"); do
+			timeout 60 taskset -c 0 "$BUILD/vd-bench-xsk" nic0 /sys/fs/bpf/bench/maps/sockets "$len" "$WINDOW" "$TIME" |
+				jq .pps >>$OUT/c.$len
+		done
+		printf '  %6s %14s\n' "$len" "$(mpps "$(median $OUT/c.$len)")"
+	done
+}
+
+# --- (b) ---------------------------------------------------------------------
+
+bridge_viaduct() { # PAIRS
+	start_viaduct --uplink nic0 --wait busy --cpus 0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC,queues=$1"
+}
+bridge_testpmd() {
+	timeout 60 dpdk-testpmd --no-huge -m 512 --no-pci --file-prefix "bench$$" --no-telemetry -l 0,1 --main-lcore 1 \
+		--vdev "net_vhost0,iface=$SOCK,queues=1" --vdev "net_af_xdp0,iface=nic0" \
+		-- --total-num-mbufs=16384 --forward-mode=io --auto-start --no-lsc-interrupt --stats-period 60 \
+		>"$WORK/testpmd.log" 2>&1 &
+	VIADUCT_PID=$!
+	wait_for 20 test -S "$SOCK"
+}
+stop_bridge() {
+	kill -TERM "$VIADUCT_PID" 2>/dev/null
+	wait "$VIADUCT_PID" 2>/dev/null
+	rm -f "$SOCK"
+}
+
+# generate PAIRS SECONDS LEN[,PPS] OPTIONS...: the guest; prints its totals as JSON
+generate() {
+	local pairs=$1 time=$2 what=$3; shift 3
+	timeout $((time + 20)) "$BUILD/viaduct-guest" "path=$SOCK,mac=$GUEST_MAC,queues=$pairs" --generate "$what" \
+		--time "$time" --busy --cpu 1 --json "$@" 2>"$GUEST_LOG" || { tail -n 5 "$GUEST_LOG" >&2; return 1; }
+}
+
+# closed_loop NAME PAIRS: both sizes, appended to $OUT/NAME.LEN; what was lost to $OUT/NAME.lost
+closed_loop() {
+	local len json
+	for len in $SIZES; do
+		json=$(generate "$2" "$TIME" "$len" --window "$((WINDOW * $2))" --flows "$((4 * $2))") || return 1
+		jq '.returned / .seconds' <<<"$json" >>"$OUT/$1.$len"
+		jq '.lost + .damaged + .duplicated' <<<"$json" >>"$OUT/$1.lost"
+	done
+}
+
+# What viaduct lost inside, over all places that count.
+lost_inside() {
+	status '[.ports[] | .lost_in_ring, .drops[], .xdp.drops[], (.pair[] | .rx.drops[], .tx.drops[])] | add // 0'
+}
+
+round() { # NAME: one round of one bridge, from making the veth to taking it away
+	local pairs=1 ok=0
+	[ "$1" = viaduct4 ] && pairs=4
+	bench_nic $pairs || return 1
+	if [ "$1" = testpmd ]; then bridge_testpmd; else bridge_viaduct $pairs; fi || return 1
+	closed_loop "$1" $pairs || ok=1
+	[ "$1" = testpmd ] || lost_inside >>"$OUT/$1.inside"
+	stop_bridge
+	return $ok
+}
+
+bench_b() {
+	local r who len bridges="viaduct viaduct4" v t f
+	title "(b) guest - bridge - veth - reflected - bridge - guest; bridge on CPU 0, guest on CPU 1, $WINDOW frames per queue pair under way"
+	if command -v dpdk-testpmd >/dev/null; then
+		bridges="viaduct testpmd viaduct4"
+	else
+		note "dpdk-testpmd is not installed: no comparison (apt-get install dpdk)"
+	fi
+	rm -f $OUT/viaduct* $OUT/testpmd*
+	for r in $(seq "$ROUNDS"); do
+		for who in $bridges; do
+			round $who || { note "round $r of $who failed"; sed 's/^/    /' "$WORK"/*.log | tail -n 20; }
+		done
+	done
+	touch $OUT/{viaduct,testpmd,viaduct4}.{64,1500,lost,inside}
+	printf '  %6s %12s %12s %16s %14s %10s %12s\n' bytes viaduct testpmd "viaduct/testpmd" "4 queue pairs" "4 / 1" "of (c)"
+	for len in $SIZES; do
+		v=$(median $OUT/viaduct.$len) t=$(median $OUT/testpmd.$len) f=$(median $OUT/viaduct4.$len)
+		printf '  %6s %12s %12s %16s %14s %10s %12s\n' "$len" "$(mpps "$v")" "$(mpps "$t")" "$(ratio "$v" "$t")" \
+			"$(mpps "$f")" "$(ratio "$f" "$v")" "$([ -s $OUT/c.$len ] && ratio "$v" "$(median $OUT/c.$len)")"
+		note "  $len bytes: at least as fast as testpmd: $(bar "$v >= $t"); 4 pairs no slower than 1 (within 3 %): $(bar "$f >= 0.97 * $v")"
+	done
+	note "  lost inside viaduct: $(sum $OUT/viaduct.inside) with 1 pair, $(sum $OUT/viaduct4.inside) with 4: $(bar "$(sum $OUT/viaduct.inside) + $(sum $OUT/viaduct4.inside) == 0")"
+	note "  lost end to end: viaduct $(sum $OUT/viaduct.lost), testpmd $(sum $OUT/testpmd.lost)"
+	for len in $SIZES; do
+		open_loop "$len" "$(calc "1.2 * $(median $OUT/viaduct.$len)" 0)" || MISSED=1
+	done
+}
+sum() { awk '{s += $1} END {print s + 0}' "$1"; }
+ratio() { awk -v a="$1" -v b="$2" 'BEGIN {if (b > 0) printf "%.2f", a / b; else printf "-"}'; }
+bar() { local v; v=$(verdict "$1"); echo "$v"; [ "$v" = ok ] || touch $OUT/missed; }
+
+# --- (b), open loop: every loss by name ----------------------------------------
+
+ethtool_sum() { # STATISTICS-PATTERN, `ethtool -S` on stdin
+	awk -v p="$1" '$1 ~ p {s += $2} END {print s + 0}'
+}
+
+# ledger NAME COUNT...: one line of the account each; the sum to $LOST
+account() {
+	[ "$2" = 0 ] || printf '    %-52s %12d\n' "$1" "$2"
+	LOST=$((LOST + $2))
+}
+
+open_loop() { # LEN PPS
+	local json st nic wire sent got
+	title "(b) open loop: $1 bytes, $(mpps "$2") Mpackets/s offered (120 % of the above), $TIME s"
+	bench_nic 1 && bridge_viaduct 1 || return 1
+	json=$(generate 1 "$TIME" "$1,$2" --flows 4) || { stop_bridge; return 1; }
+	status . >$OUT/status.json
+	nic=$(ethtool -S nic0) wire=$(in_wire ethtool -S wire0)
+	ip -j -s link show nic0 >$OUT/nic.json
+	in_wire ip -j -s link show wire0 >$OUT/wire.json
+	stop_bridge
+	sent=$(jq .tx_packets <<<"$json") got=$(jq .rx_packets <<<"$json")
+	LOST=0
+	note "sent by the guest $sent ($(mpps "$(jq .tx_pps <<<"$json")") Mpackets/s), received by the guest $got"
+	st() { jq "$1 // 0" $OUT/status.json; }
+	for k in $(jq -r '.ports[0].pair[0].tx.drops | keys[]' $OUT/status.json); do
+		account "viaduct, tx virtqueue: $k" "$(st ".ports[0].pair[0].tx.drops.$k")"
+	done
+	account "viaduct: uplink_down" "$(st .ports[0].drops.uplink_down)"
+	account "viaduct: tx_errors of the NIC queue" "$(st '[.uplink.queues[].tx_errors] | add')"
+	account "veth: not accepted by the far end (nic0 tx dropped)" "$(jq '.[0].stats64.tx.dropped' $OUT/nic.json)"
+	account "far end: dropped before its program (wire0 drops)" "$(ethtool_sum 'rx_queue_[0-9]+_drops:' <<<"$wire")"
+	account "far end: dropped by its program" "$(ethtool_sum 'rx_queue_[0-9]+_xdp_drops:' <<<"$wire")"
+	account "far end: could not be sent back (xdp_tx_errors)" "$(ethtool_sum 'rx_queue_[0-9]+_xdp_tx_errors:' <<<"$wire")"
+	for k in $(jq -r '.ports[0].xdp.drops | keys[]' $OUT/status.json); do
+		account "XDP program: $k" "$(st ".ports[0].xdp.drops.$k")"
+	done
+	account "between program and ring (lost_in_ring)" "$(st .ports[0].lost_in_ring)"
+	account "viaduct: no_guest_buffers" "$(st .ports[0].drops.no_guest_buffers)"
+	account "viaduct: ring_not_running" "$(st .ports[0].drops.ring_not_running)"
+	for k in $(jq -r '.ports[0].pair[0].rx.drops | keys[]' $OUT/status.json); do
+		account "viaduct, rx virtqueue: $k" "$(st ".ports[0].pair[0].rx.drops.$k")"
+	done
+	note "sent = received + named losses: $sent = $got + $LOST: $(bar "$sent == $got + $LOST")"
+}
+
+# --- (d) ---------------------------------------------------------------------
+
+tcp() { # FILE [-R]
+	in_wire timeout 60 taskset -c 1 iperf3 -J -c $HOST_IP -t "$TIME" $2 | jq '.end.sum_received.bits_per_second / 1e9' >>"$1"
+}
+bench_d() {
+	local r how
+	title "(d) TCP between the wire and the host's own address, Gbit/s (iperf3; frames of MTU size, far end without offloads)"
+	rm -f $OUT/d.*
+	for r in $(seq "$ROUNDS"); do
+		for how in without with; do
+			clean_scene
+			make_nic 1 || return 1
+			[ $how = without ] || start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
+			taskset -c 0 iperf3 -s -D --pidfile /run/iperf.pid >/dev/null
+			wait_for 5 sh -c 'ss -ltn | grep -q :5201' || return 1
+			tcp $OUT/d.in.$how
+			tcp $OUT/d.out.$how -R
+			kill "$(tr -d '\0' </run/iperf.pid)"
+			[ $how = without ] || stop_viaduct
+		done
+	done
+	printf '  %-14s %14s %14s %10s\n' direction without with ratio
+	for how in in out; do
+		printf '  %-14s %14s %14s %10s\n' "$([ $how = in ] && echo "wire -> host" || echo "host -> wire")" \
+			"$(calc "$(median $OUT/d.$how.without)")" "$(calc "$(median $OUT/d.$how.with)")" \
+			"$(ratio "$(median $OUT/d.$how.with)" "$(median $OUT/d.$how.without)")"
+	done
+}
+
+mkdir -p "$WORK"
+taskset -cp 1 $$ >/dev/null	# and all it starts, unless told otherwise
+echo "viaduct benchmarks: $(uname -r), $(nproc) CPUs, $ROUNDS rounds of $TIME s, medians"
+for part in $PARTS; do
+	"bench_$part" || { note "($part) did not finish"; MISSED=1; }
+done
+clean_scene
+echo
+[ $MISSED = 0 ] && [ ! -e $OUT/missed ] && echo "bench: every bar was met" || { echo "bench: a bar was missed"; exit 1; }
