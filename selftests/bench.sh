@@ -13,6 +13,7 @@
 ROUNDS=${ROUNDS:-5}
 TIME=${SECONDS_PER_ROUND:-2}
 WINDOW=${WINDOW:-128}
+RETRIES=${RETRIES:-2}
 [ "$(id -u)" = 0 ] || { echo "bench.sh: run as root" >&2; exit 1; }
 [ -n "${BENCH_ISOLATED:-}" ] || exec env BENCH_ISOLATED=1 "$(dirname "$0")/isolate.sh" "$0" "$@"
 . "$(dirname "$0")/lib.sh"
@@ -115,14 +116,22 @@ generate() {
 		--time "$time" --busy --cpu 1 --json "$@" 2>"$GUEST_LOG" || { tail -n 5 "$GUEST_LOG" >&2; return 1; }
 }
 
-# closed_loop NAME PAIRS: both sizes, appended to $OUT/NAME.LEN; what was lost to $OUT/NAME.lost
+# Nanoseconds that threads which were ready have waited for a CPU: of the bridge, and of everybody on CPU 1.
+waited() { { cat /proc/"$VIADUCT_PID"/task/*/schedstat; awk '$1 == "cpu1" {print 0, $9}' /proc/schedstat; } | awk '{s += $2} END {printf "%d", s}'; }
+
+# closed_loop NAME PAIRS LEN: one measurement, appended to $OUT/NAME.LEN; what was lost to $OUT/NAME.lost.
+# When others took the CPUs away for more than 5 % of the time it is made again, at most $RETRIES times.
 closed_loop() {
-	local len json
-	for len in $SIZES; do
-		json=$(generate "$2" "$TIME" "$len" --window "$((WINDOW * $2))" --flows "$((4 * $2))") || return 1
-		jq '.returned / .seconds' <<<"$json" >>"$OUT/$1.$len"
-		jq '.lost + .damaged + .duplicated' <<<"$json" >>"$OUT/$1.lost"
+	local json before noise try
+	for try in $(seq 0 "$RETRIES"); do
+		before=$(waited)
+		json=$(generate "$2" "$TIME" "$3" --window "$((WINDOW * $2))" --flows "$((4 * $2))") || return 1
+		noise=$(calc "($(waited) - $before) / 1e9 / $TIME" 3)
+		awk "BEGIN {exit !($noise > 0.05)}" || break
 	done
+	echo "$noise" >>$OUT/noise
+	jq '.returned / .seconds' <<<"$json" >>"$OUT/$1.$3"
+	jq '.lost + .damaged + .duplicated' <<<"$json" >>"$OUT/$1.lost"
 }
 
 # What viaduct lost inside, over all places that count.
@@ -131,11 +140,13 @@ lost_inside() {
 }
 
 round() { # NAME: one round of one bridge, from making the veth to taking it away
-	local pairs=1 ok=0
+	local pairs=1 ok=0 len
 	[ "$1" = viaduct4 ] && pairs=4
 	bench_nic $pairs || return 1
 	if [ "$1" = testpmd ]; then bridge_testpmd; else bridge_viaduct $pairs; fi || return 1
-	closed_loop "$1" $pairs || ok=1
+	for len in $SIZES; do
+		closed_loop "$1" $pairs "$len" || ok=1
+	done
 	[ "$1" = testpmd ] || lost_inside >>"$OUT/$1.inside"
 	stop_bridge
 	return $ok
@@ -149,7 +160,7 @@ bench_b() {
 	else
 		note "dpdk-testpmd is not installed: no comparison (apt-get install dpdk)"
 	fi
-	rm -f $OUT/viaduct* $OUT/testpmd*
+	rm -f $OUT/viaduct* $OUT/testpmd* $OUT/noise
 	for r in $(seq "$ROUNDS"); do
 		for who in $bridges; do
 			round $who || { note "round $r of $who failed"; sed 's/^/    /' "$WORK"/*.log | tail -n 20; }
@@ -164,7 +175,8 @@ bench_b() {
 		note "  $len bytes: at least as fast as testpmd: $(bar "$v >= $t"); 4 pairs no slower than 1 (within 3 %): $(bar "$f >= 0.97 * $v")"
 	done
 	note "  lost inside viaduct: $(sum $OUT/viaduct.inside) with 1 pair, $(sum $OUT/viaduct4.inside) with 4: $(bar "$(sum $OUT/viaduct.inside) + $(sum $OUT/viaduct4.inside) == 0")"
-	note "  lost end to end: viaduct $(sum $OUT/viaduct.lost), testpmd $(sum $OUT/testpmd.lost)"
+	note "  lost end to end: viaduct $(sum $OUT/viaduct.lost), with 4 pairs $(sum $OUT/viaduct4.lost), testpmd $(sum $OUT/testpmd.lost)"
+	note "  CPU time taken away from bridge and guest by others: $(sort -n $OUT/noise | tail -n 1 | awk '{printf "%.0f", 100 * $1}') % in the worst round, $(median $OUT/noise | awk '{printf "%.0f", 100 * $1}') % in the median"
 	for len in $SIZES; do
 		open_loop "$len" "$(calc "1.2 * $(median $OUT/viaduct.$len)" 0)" || MISSED=1
 	done

@@ -1,0 +1,152 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# What the NIC side owes: broadcasts for both, tags and checksums whole, addresses learned by the rules.
+. "$(dirname "$0")/lib.sh"
+
+up() { make_nic "${1:-1}" && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK"; }
+# send_raw NETNS-FUNCTION IFACE HEX...: one frame as it is.
+send_raw() {
+	local fn=$1 dev=$2; shift 2
+	$fn python3 -c 'import socket,sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW); s.bind((sys.argv[1], 0)); s.send(bytes.fromhex("".join(sys.argv[2:])))' "$dev" "$@"
+}
+# hears NETNS-FUNCTION IFACE HEX-PREFIX OUTPUT: in the background; ends when a frame that begins so has come.
+hears() {
+	$1 timeout 10 python3 -c 'import socket,sys
+s = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(3)); s.bind((sys.argv[1], 3))
+s.setsockopt(263, 8, 1)  # PACKET_AUXDATA: where the kernel keeps a VLAN tag
+want = bytes.fromhex(sys.argv[2])
+open(sys.argv[3] + ".ready", "w").close()
+while True:
+    data, anc, flags, addr = s.recvmsg(65536, 256)
+    if addr[2] == 4: continue
+    for level, kind, aux in anc:
+        status = int.from_bytes(aux[0:4], "little"); tci = int.from_bytes(aux[16:18], "little"); tpid = int.from_bytes(aux[18:20], "little")
+        if status & 0x10: data = data[:12] + tpid.to_bytes(2, "big") + tci.to_bytes(2, "big") + data[12:]
+    if data.startswith(want):
+        open(sys.argv[3], "w").write(data.hex()); break' "$2" "$3" "$4" &
+	wait_for 5 test -e "$4.ready"
+}
+PAYLOAD=$(printf 'ab%.0s' $(seq 1 60))
+
+test_a_broadcast_reaches_the_guest_and_the_host() {
+	up && start_tap_guest || return 1
+	hears in_guest tap0 ffffffffffff0200000000bb88b5 "$WORK/g" && hears env nic0 ffffffffffff0200000000bb88b5 "$WORK/h" || return 1
+	send_raw in_wire wire0 ffffffffffff 0200000000bb 88b5 $PAYLOAD
+	wait_for 5 test -s "$WORK/g" && wait_for 5 test -s "$WORK/h"
+}
+test_a_multicast_reaches_the_guest_and_the_host() {
+	up && start_tap_guest || return 1
+	hears in_guest tap0 01005e0000fb0200000000bb88b5 "$WORK/g" && hears env nic0 01005e0000fb0200000000bb88b5 "$WORK/h" || return 1
+	send_raw in_wire wire0 01005e0000fb 0200000000bb 88b5 $PAYLOAD
+	wait_for 5 test -s "$WORK/g" && wait_for 5 test -s "$WORK/h"
+}
+test_a_tagged_broadcast_reaches_the_guest_with_its_tag() {
+	up && start_tap_guest || return 1
+	hears in_guest tap0 ffffffffffff0200000000bb8100002a88b5 "$WORK/g" || return 1
+	send_raw in_wire wire0 ffffffffffff 0200000000bb 8100 002a 88b5 $PAYLOAD
+	wait_for 5 test -s "$WORK/g"
+}
+test_tagged_unicast_passes_both_ways_with_its_tag() {
+	up && start_tap_guest && pings in_guest $WIRE_IP || return 1
+	hears in_guest tap0 ${GUEST_MAC//:/}0200000000bb8100602a88b5 "$WORK/g" || return 1
+	send_raw in_wire wire0 ${GUEST_MAC//:/} 0200000000bb 8100 602a 88b5 $PAYLOAD
+	wait_for 5 test -s "$WORK/g" || return 1
+	hears in_wire wire0 0200000000bb${GUEST_MAC//:/}8100602a88b5 "$WORK/w" || return 1
+	send_raw in_guest tap0 0200000000bb ${GUEST_MAC//:/} 8100 602a 88b5 $PAYLOAD
+	wait_for 5 test -s "$WORK/w"
+}
+test_a_broadcast_with_a_partial_checksum_reaches_the_guest_with_a_whole_one() {
+	up && start_tap_guest || return 1
+	in_wire ethtool -K wire0 tx on >/dev/null 2>&1	# the veth peer leaves checksums to a NIC that is none
+	in_guest timeout 10 python3 -c 'import socket,sys
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+s.bind(("", 6767)); open(sys.argv[1] + ".ready", "w").close()
+open(sys.argv[1], "wb").write(s.recv(100))' "$WORK/dhcp" &
+	wait_for 5 test -e "$WORK/dhcp.ready" || return 1
+	in_wire python3 -c 'import socket
+s = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); s.setsockopt(socket.SOL_SOCKET, socket.SO_BROADCAST, 1)
+s.setsockopt(socket.SOL_SOCKET, socket.SO_BINDTODEVICE, b"wire0"); s.sendto(b"offer", ("10.77.0.255", 6767))'
+	wait_for 5 test -s "$WORK/dhcp" && [ "$(cat "$WORK/dhcp")" = offer ]
+}
+test_the_guests_own_address_is_learned_entered_in_the_filter_and_shown() {
+	up && start_tap_guest && pings in_guest $WIRE_IP || return 1
+	status_is '.ports[0].addresses[0] | .mac + " " + .kind' "$GUEST_MAC learned" &&
+		bridge fdb show dev nic0 | grep -q $GUEST_MAC && bpftool map dump pinned /sys/fs/bpf/viaduct/nic0/fdb | grep -q VD_FDB_LEARNED
+}
+refuses() { wait_for 5 status_is ".ports[0].addresses_refused.$1 >= 1" true; }
+test_a_guest_cannot_take_the_hosts_address() {
+	local mac
+	up && start_tap_guest || return 1
+	mac=$(ip -j link show dev nic0 | jq -r '.[0].address' | tr -d :)
+	send_raw in_guest tap0 0200000000bb $mac 88b5 $PAYLOAD
+	refuses host_address && pings in_wire $HOST_IP
+}
+test_multicast_and_zero_sources_are_never_learned() {
+	up && start_tap_guest || return 1
+	send_raw in_guest tap0 0200000000bb 010000000001 88b5 $PAYLOAD
+	send_raw in_guest tap0 0200000000bb 000000000000 88b5 $PAYLOAD
+	refuses group_address && refuses zero_address
+}
+test_an_address_heard_from_the_wire_lately_is_not_learned() {
+	up && start_tap_guest && pings in_guest $WIRE_IP || return 1
+	send_raw in_wire wire0 ffffffffffff 0200000000cc 88b5 $PAYLOAD
+	wait_for 5 status_is '.uplink.multicast.packets >= 1' true
+	send_raw in_guest tap0 0200000000bb 0200000000cc 88b5 $PAYLOAD
+	refuses seen_from_the_wire
+}
+test_a_port_learns_eight_addresses_and_no_more() {
+	local i
+	up && start_tap_guest || return 1
+	for i in 1 2 3 4 5 6 7 8 9 a; do send_raw in_guest tap0 0200000000bb 02000000dd0$i 88b5 $PAYLOAD; done
+	refuses limit && status_is '.ports[0].addresses | length' 8
+}
+test_a_port_with_a_given_address_learns_nothing() {
+	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" && start_tap_guest || return 1
+	send_raw in_guest tap0 0200000000bb 02000000dd01 88b5 $PAYLOAD
+	pings in_guest $WIRE_IP && status_is '.ports[0].addresses | length' 1
+}
+test_oversized_and_short_frames_of_a_guest_are_dropped_and_counted_and_the_largest_pass() {
+	up && start_tap_guest && in_guest ip link set tap0 mtu 9000 || return 1
+	send_raw in_guest tap0 0200000000bb ${GUEST_MAC//:/} 88b5 "$(printf 'cd%.0s' $(seq 1 3000))"
+	wait_for 5 status_is '.ports[0].pair[0].tx.drops.drop_long' 1 || return 1
+	hears in_wire wire0 0200000000bb${GUEST_MAC//:/}8100002a "$WORK/w" || return 1
+	send_raw in_guest tap0 0200000000bb ${GUEST_MAC//:/} 8100002a 88b5 "$(printf 'cd%.0s' $(seq 1 1498))"
+	wait_for 5 test -s "$WORK/w"
+}
+test_the_monitor_streams_events_as_json_lines() {
+	up || return 1
+	"$BUILD/viaduct" monitor --name nic0 >"$WORK/events" 2>&1 &
+	wait_for 5 status_is '.name' nic0
+	start_tap_guest || return 1
+	in_wire ip link set wire0 down
+	wait_for 5 grep -q uplink_down "$WORK/events" && in_wire ip link set wire0 up && wait_for 5 grep -q uplink_up "$WORK/events" || return 1
+	kill -KILL "$GUEST_PID"
+	wait_for 5 grep -q port_lost "$WORK/events" && jq -e .time "$WORK/events" >/dev/null && grep -q port_connected "$WORK/events"
+}
+test_an_xdp_program_taken_away_is_noticed() {
+	up || return 1
+	bpftool link detach pinned /sys/fs/bpf/viaduct/nic0/link || return 1
+	wait_for 5 link_map_is 0 reason VD_REASON_ERROR && stop_viaduct && nothing_is_left
+}
+test_a_removed_nic_is_noticed_and_the_exit_is_clean() {
+	up && start_tap_guest || return 1
+	ip link del nic0
+	wait_for 5 link_map_is 0 reason VD_REASON_GONE && status_is .ports[0].connected true && stop_viaduct &&
+		[ ! -e /sys/fs/bpf/viaduct/nic0 ] && [ ! -e "$SOCK" ]
+}
+test_truncated_guest_memory_is_contained_and_the_port_serves_the_next() {
+	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" && start_far_bridge || return 1
+	start_guest --echo && wait_for 10 port_is_up || return 1
+	far_guest 1 --generate 64,5000 --dst $GUEST_MAC --time 6 >/dev/null &
+	wait_for 5 status_is '.ports[0].pair[0].rx.packets > 100' true || return 1
+	local fd
+	for fd in /proc/"$GUEST_PID"/fd/*; do
+		case $(readlink "$fd") in /memfd:*) python3 -c 'import os,sys; os.truncate(sys.argv[1], 0)' "$fd" ;; esac
+	done
+	kill -KILL "$GUEST_PID" 2>/dev/null
+	wait_for 5 status_is '.ports[0].connected' false || return 1
+	start_guest --echo && wait_for 10 port_is_up && wait_for 5 status_is '.ports[0].pair[0].rx.packets > 100' true && ledger_balances
+}
+
+run_tests
