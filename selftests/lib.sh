@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # Helpers for selftests. Sourced by each test file, which runs inside its own
-# network, mount and process namespaces (see run.sh): whatever a test leaves
+# network, mount and process namespaces (see isolate.sh): whatever a test leaves
 # behind goes away with them. Nothing here touches the machine's interfaces.
 #
 # The scene:  wire namespace [wire0]--veth--[nic0] this namespace: the host

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""qmp.py SOCKET COMMAND: run one QMP command without arguments."""
+"""qmp.py SOCKET COMMAND: run one QMP command without arguments; print what it returns."""
 import json
 import socket
 import sys
@@ -18,3 +18,4 @@ for command in ("qmp_capabilities", sys.argv[2]):
             sys.exit(answer["error"]["desc"])
         if "return" in answer:
             break
+print(json.dumps(answer["return"]))

@@ -91,7 +91,7 @@ start_vm() {
 	khz=$(awk '/cpu MHz/ {printf "%d", $4 * 1000; exit}' /proc/cpuinfo)
 	rm -f "$WORK/vm.cmd"
 	VM_LOG=$WORK/vm.log
-	"${QEMU:-qemu-system-x86_64}" -accel $accel -cpu max,la57=off -M q35,usb=off,vmport=off -smp "${VM_CPUS:-2}" \
+	${QEMU:-qemu-system-x86_64} -accel $accel -cpu max,la57=off -M q35,usb=off,vmport=off -smp "${VM_CPUS:-2}" \
 		-nodefaults -no-user-config -display none -m "$VM_RAM" \
 		-object memory-backend-memfd,id=mem,size="${VM_RAM}M",share=on -numa node,memdev=mem \
 		-kernel "$VM_DIR/vmlinuz" -initrd "$initrd" -serial file:"$WORK/vm.console" \
@@ -100,8 +100,10 @@ start_vm() {
 		-device virtserialport,chardev=cmd,name=cmd -qmp unix:"$WORK/vm.qmp",server=on,wait=off \
 		"$@" >"$VM_LOG" 2>&1 &
 	VM_PID=$!
-	wait_for 90 vm_answers || { tail -n 20 "$WORK/vm.console" "$VM_LOG" >&2; return 1; }
+	wait_for 90 vm_answers_or_is_gone
+	vm_answers || { tail -n 20 "$WORK/vm.console" "$VM_LOG" >&2; return 1; }
 }
+vm_answers_or_is_gone() { vm_answers || ! kill -0 "$VM_PID" 2>/dev/null; }
 vm_answers() { [ -S "$WORK/vm.cmd" ] && timeout 10 "$TOP/selftests/vmsh.py" "$WORK/vm.cmd" true; }
 
 # vm COMMAND: run it in the guest; its output and exit code.
@@ -111,7 +113,7 @@ vm() { "$TOP/selftests/vmsh.py" "$WORK/vm.cmd" "$*"; }
 # vectors=0: QEMU 7.2 dies when a vhost device starts with MSI-X under emulation.
 vhost_net() {
 	local sock=$1 pairs=${2:-1} more=${3:-} vectors=0
-	case $("${QEMU:-qemu-system-x86_64}" --version | grep -oE 'version [0-9]+' | grep -oE '[0-9]+') in
+	case $(qemu-system-x86_64 --version | grep -oE 'version [0-9]+' | grep -oE '[0-9]+') in
 	[89]|[1-9][0-9]) vectors=$((2 * pairs + 2)) ;;
 	esac
 	echo "-chardev socket,id=vu,path=$sock,reconnect=1" \
