@@ -82,13 +82,13 @@ $(BUILD)/tests/test_%: $(BUILD)/asan/tests/test_%.o $(BUILD)/libviaduct-asan.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
-$(BUILD)/tests/fuzz_%: tests/fuzz_%.c $(LIB_SRC) | $(BPF_SKEL)
+$(BUILD)/tests/fuzz_%: tests/fuzz_%.c $(LIB_SRC) $(wildcard include/*.h user/*/*.h tests/*.h) | $(BPF_SKEL)
 	@mkdir -p $(@D)
 	@echo "  FUZZ  $@"
 	@$(CLANG) $(CPPFLAGS) -std=gnu11 -O1 -g $(WARN) -fsanitize=fuzzer,address,undefined -o $@ $< \
 		$(filter user/base/% user/ring/% user/vhost/%,$(LIB_SRC)) $(LIBS)
 
-$(BUILD)/selftests/%: selftests/%.c selftests/xdp_env.c $(BUILD)/libviaduct.a
+$(BUILD)/selftests/%: selftests/%.c selftests/xdp_env.c $(wildcard selftests/*.h) $(BUILD)/libviaduct.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(CC) $(CPPFLAGS) $(CFLAGS) $(LDFLAGS) -o $@ $(filter %.c %.a,$^) -lcmocka $(LIBS)

@@ -37,7 +37,7 @@ script() {
 	local name; name=$(basename "$1" .sh)
 	local p=0 f=0 s=0
 	echo "-- $name"
-	RESULT=$LOGS/$name.result timeout 900 selftests/isolate.sh "$1" 2>&1 | tee "$LOGS/$name.log" | grep -v "^$name.sh:"
+	RESULT=$LOGS/$name.result timeout 900 selftests/isolate.sh "$1" 2>&1 | tee "$LOGS/$name.log" | grep --line-buffered -v "^$name.sh:"
 	if [ -s "$LOGS/$name.result" ]; then
 		IFS=' ,' read -r p _ f _ s _ <"$LOGS/$name.result"
 	else
@@ -69,5 +69,5 @@ one "man pages are clean" mandoc -Tlint -Werror doc/viaduct.8 doc/viaduct-guest.
 echo "== selftests with real front-ends (root)"
 one "guest kernel and initramfs" selftests/vm-images.sh
 one "install and uninstall layout" selftests/install.sh
-for t in life guest steering nic dpdk qemu nested; do [ -e selftests/$t.sh ] && script selftests/$t.sh; done
+for t in life guest steering nic dpdk qemu qemu-new nested; do [ -e selftests/$t.sh ] && script selftests/$t.sh; done
 finish

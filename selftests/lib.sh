@@ -152,7 +152,7 @@ clean_scene() {
 # run_tests: every function of the file named test_*, in order of the file; output is shown on failure only.
 run_tests() {
 	local t rc log=/run/selftest.log title started
-	for t in $(grep -oE '^test_[a-zA-Z0-9_]+' "$0"); do
+	for t in $(grep -oE '^test_[a-zA-Z0-9_]+' "${TESTS_FROM:-$0}"); do
 		[ -z "${ONLY:-}" ] || [[ $t == *$ONLY* ]] || continue
 		clean_scene
 		SKIP_REASON=

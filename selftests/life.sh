@@ -150,6 +150,27 @@ test_no_privilege_is_refused() {
 test_too_few_open_files_are_refused() {
 	make_nic 1 && (ulimit -n 100; refused "open files" $(run_args))
 }
+test_too_little_lockable_memory_is_refused() {
+	make_nic 1 || return 1
+	local out
+	out=$(ulimit -l 64; timeout 20 setpriv --bounding-set=-ipc_lock,-sys_resource "$BUILD/viaduct" run $(run_args) 2>&1)
+	[[ $out == *memlock* || $out == *MEMLOCK* || $out == *"ulimit -l"* ]] || die "said: $out" || return 1
+	[ ! -e /sys/fs/bpf/viaduct/nic0 ] && ! ip -d link show dev nic0 | grep -q xdp
+}
+test_a_service_manager_is_told_when_it_is_ready_and_when_it_stops() {
+	make_nic 1 || return 1
+	python3 -c 'import socket,sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1] + "/notify"); s.settimeout(20)
+for n in range(2): open(sys.argv[1] + "/told", "a").write(s.recv(4096).decode() + "\n")' "$WORK" &
+	wait_for 5 test -S "$WORK/notify" || return 1
+	NOTIFY_SOCKET=$WORK/notify start_viaduct $(run_args) && wait_for 5 grep -q READY=1 "$WORK/told" || return 1
+	stop_viaduct && wait_for 5 grep -q STOPPING=1 "$WORK/told"
+}
+test_a_removed_control_socket_or_pin_does_not_stop_a_clean_exit() {
+	make_nic 1 && start_viaduct $(run_args) || return 1
+	rm -f /run/viaduct/nic0.sock /sys/fs/bpf/viaduct/nic0/fdb "$SOCK"
+	stop_viaduct && nothing_is_left
+}
 test_a_second_port_is_refused_clearly() {
 	make_nic 1 && refused "one port" $(run_args) --port "name=vm1,socket=$WORK/vm1.sock"
 }

@@ -14,8 +14,7 @@ start_nested() {
 	in_wire ip addr add $WIRE_IP/24 dev wire0
 	in_wire ip link set wire0 up
 	nested_initramfs || return 1
-	QEMU="nsenter --net=/run/netns/wire qemu-system-x86_64"
-	VM_CPUS=1 VM_RAM=512 start_vm nested \
+	VM_PREFIX="nsenter --net=/run/netns/wire" VM_CPUS=1 VM_RAM=512 start_vm nested \
 		-netdev tap,id=up,ifname=wire0,script=no,downscript=no,queues=2,vhost=off \
 		-device virtio-net-pci,netdev=up,id=nic,mac=52:54:00:00:00:01,mq=on,vectors=6,romfile=,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,guest_csum=off || return 1
 	vm "ip link set eth0 up && ip addr add $HOST_IP/24 dev eth0 && ethtool -L eth0 combined 1"

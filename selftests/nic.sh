@@ -101,6 +101,15 @@ test_a_port_learns_eight_addresses_and_no_more() {
 	for i in 1 2 3 4 5 6 7 8 9 a; do send_raw in_guest tap0 0200000000bb 02000000dd0$i 88b5 $PAYLOAD; done
 	refuses limit && status_is '.ports[0].addresses | length' 8
 }
+test_addresses_of_an_earlier_guest_make_room_for_those_of_the_next() {
+	local i
+	up && start_tap_guest || return 1
+	for i in 1 2 3 4 5 6 7 8; do send_raw in_guest tap0 0200000000bb 02000000dd0$i 88b5 $PAYLOAD; done
+	wait_for 5 status_is '.ports[0].addresses | length' 8 || return 1
+	kill -KILL "$GUEST_PID"; wait "$GUEST_PID" 2>/dev/null
+	wait_for 5 status_is '.ports[0].connected' false && ip netns del guest && start_tap_guest && pings in_guest $WIRE_IP &&
+		status '.ports[0].addresses[].mac' | grep -q $GUEST_MAC && status_is '.ports[0].addresses | length' 8
+}
 test_a_port_with_a_given_address_learns_nothing() {
 	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" && start_tap_guest || return 1
 	send_raw in_guest tap0 0200000000bb 02000000dd01 88b5 $PAYLOAD

@@ -7,6 +7,33 @@
 
 VM_DIR=$BUILD/vm
 VM_RAM=${VM_RAM:-256}
+QEMU_PROGRAM=${QEMU_PROGRAM:-qemu-system-x86_64}	# with options, if any
+
+# fetch_newer_qemu: where the installed QEMU is older than 9, unpack the one of Debian's backports under $VM_DIR/qemu.
+fetch_newer_qemu() {
+	local dir=$VM_DIR/qemu apt d
+	newer_qemu >/dev/null && return 0
+	. /etc/os-release
+	[ "$ID" = debian ] && [ -e /etc/apt/sources.list.d/debian.sources ] || { echo "no backports to take it from"; return 1; }
+	rm -rf "$dir"; mkdir -p "$dir"/{etc,lists/partial,cache/archives/partial}
+	# The first stanza's mirror and key, with the backports suite.
+	awk 'BEGIN {RS = ""} !/security/ {print; exit}' /etc/apt/sources.list.d/debian.sources |
+		sed "s/^Suites:.*/Suites: $VERSION_CODENAME-backports/" >"$dir/etc/backports.sources"
+	apt="-o Dir::Etc::sourcelist=/dev/null -o Dir::Etc::sourceparts=$dir/etc -o Dir::State::lists=$dir/lists -o Dir::Cache=$dir/cache"
+	# shellcheck disable=SC2086
+	(cd "$dir" && apt-get $apt -qq update && apt-get $apt -qq download qemu-system-x86 qemu-system-common qemu-system-data seabios) || return 1
+	for d in "$dir"/*.deb; do dpkg -x "$d" "$dir" || return 1; done
+	newer_qemu >/dev/null
+}
+# newer_qemu: prints how to run a QEMU of at least version 9.
+newer_qemu() {
+	local q=$VM_DIR/qemu/usr
+	if [ -x "$q/bin/qemu-system-x86_64" ] && ! ldd "$q/bin/qemu-system-x86_64" | grep -q 'not found'; then
+		echo "$q/bin/qemu-system-x86_64 -L $q/share/qemu -L $q/share/seabios"
+	else
+		qemu-system-x86_64 --version | grep -qE 'version (9|[1-9][0-9])' && echo qemu-system-x86_64
+	fi
+}
 
 # fetch_kernel: unpack the newest cloud (Debian) or virtual (Ubuntu) kernel under $VM_DIR/root.
 fetch_kernel() {
@@ -91,7 +118,7 @@ start_vm() {
 	khz=$(awk '/cpu MHz/ {printf "%d", $4 * 1000; exit}' /proc/cpuinfo)
 	rm -f "$WORK/vm.cmd"
 	VM_LOG=$WORK/vm.log
-	${QEMU:-qemu-system-x86_64} -accel $accel -cpu max,la57=off -M q35,usb=off,vmport=off -smp "${VM_CPUS:-2}" \
+	${VM_PREFIX:-} $QEMU_PROGRAM -accel $accel -cpu max,la57=off -M q35,usb=off,vmport=off -smp "${VM_CPUS:-2}" \
 		-nodefaults -no-user-config -display none -m "$VM_RAM" \
 		-object memory-backend-memfd,id=mem,size="${VM_RAM}M",share=on -numa node,memdev=mem \
 		-kernel "$VM_DIR/vmlinuz" -initrd "$initrd" -serial file:"$WORK/vm.console" \
@@ -113,7 +140,7 @@ vm() { "$TOP/selftests/vmsh.py" "$WORK/vm.cmd" "$*"; }
 # vectors=0: QEMU 7.2 dies when a vhost device starts with MSI-X under emulation.
 vhost_net() {
 	local sock=$1 pairs=${2:-1} more=${3:-} vectors=0
-	case $(qemu-system-x86_64 --version | grep -oE 'version [0-9]+' | grep -oE '[0-9]+') in
+	case $($QEMU_PROGRAM --version | grep -oE 'version [0-9]+' | grep -oE '[0-9]+') in
 	[89]|[1-9][0-9]) vectors=$((2 * pairs + 2)) ;;
 	esac
 	echo "-chardev socket,id=vu,path=$sock,reconnect=1" \

@@ -44,6 +44,29 @@ void addresses_close(struct bridge *b, struct port *p)
 	p->nmac = 0;
 }
 
+/* Only what this session's guest has shown counts against the limit: earlier guests' addresses make room. */
+static unsigned of_this_session(const struct port *p)
+{
+	unsigned n = 0;
+
+	for (unsigned i = 0; i < p->nmac; i++)
+		n += p->mac_session[i] == p->session;
+	return n;
+}
+
+/* The place for a new address: a free one, or that of an earlier session. The limit was checked. */
+static unsigned make_room(struct bridge *b, struct port *p)
+{
+	unsigned i = 0;
+
+	if (p->nmac < LEARN_PER_PORT)
+		return p->nmac++;
+	while (i < LEARN_PER_PORT - 1 && p->mac_session[i] == p->session)
+		i++;
+	take_out(b, p->mac[i]);
+	return i;
+}
+
 static void learn_one(struct bridge *b, const struct learn_request *r)
 {
 	struct port *p = r->port < VD_MAX_PORTS ? b->port[r->port] : NULL;
@@ -51,6 +74,7 @@ static void learn_one(struct bridge *b, const struct learn_request *r)
 	enum learn_verdict v;
 	uint8_t addr[MAC_LEN];
 	char text[MAC_STRLEN];
+	unsigned at;
 	int ret;
 
 	if (!p)
@@ -61,7 +85,7 @@ static void learn_one(struct bridge *b, const struct learn_request *r)
 		.fixed = p->cfg.have_mac,
 		.host = uplink_is_host_mac(b->uplink, addr),
 		.owner = fdb_lookup(&b->fdb, r->mac),
-		.count = p->nmac,
+		.count = of_this_session(p),
 	};
 	for (uint32_t i = 0; i < b->queues; i++) {
 		uint64_t when = learn_wire_when(b->dp[i]->wire, r->mac);
@@ -84,7 +108,9 @@ static void learn_one(struct bridge *b, const struct learn_request *r)
 		       -ret);
 		return;
 	}
-	p->mac[p->nmac++] = r->mac;
+	at = make_room(b, p);
+	p->mac[at] = r->mac;
+	p->mac_session[at] = p->session;
 	log_at(LOG_LEVEL_INFO, &p->learning, "port %s: learned %s", p->cfg.name, text);
 	bridge_event(b, "address_learned", p->cfg.name, text, -1);
 }

@@ -210,6 +210,7 @@ static void on_connected(void *ctx)
 	struct port *p = ctx;
 
 	p->connected = true;
+	p->session++;
 	log_at(LOG_LEVEL_INFO, &p->complaints, "port %s: front-end connected", p->cfg.name);
 	bridge_event(p->bridge, "port_connected", p->cfg.name, "", -1);
 	attach_update(p);

@@ -95,11 +95,12 @@ static void check_queues(struct bridge *b)
 	for (uint32_t i = 0; i < b->queues; i++) {
 		int e = READ_ONCE(b->dp[i]->nicq->stats.last_errno);
 
-		if (!e || (uint32_t)e == b->queue_errno)
+		if (e == b->dp[i]->reported_errno)
 			continue;
-		b->queue_errno = (uint32_t)e;
-		log_warn("uplink %s: sending on NIC queue %u: %s", b->cfg.uplink.ifname, i, strerror(e));
-		bridge_event(b, "queue_error", b->cfg.uplink.ifname, strerror(e), (int)i);
+		b->dp[i]->reported_errno = e;
+		if (e && log_at(LOG_LEVEL_WARN, &b->queue_complaints, "uplink %s: sending on NIC queue %u: %s",
+				b->cfg.uplink.ifname, i, strerror(e)))
+			bridge_event(b, "queue_error", b->cfg.uplink.ifname, strerror(e), (int)i);
 	}
 }
 
@@ -117,6 +118,8 @@ static void on_tick(struct loop_timer *t)
 
 static int make_ports(struct bridge *b)
 {
+	for (uint32_t i = b->cfg.nports; i < VD_MAX_PORTS; i++)
+		uplink_maps(b->uplink)->links[1 + i].reason = VD_REASON_NOT_CONFIGURED;
 	for (uint32_t i = 0; i < b->cfg.nports; i++) {
 		b->port[i] = port_create(i, &b->cfg.ports[i]);
 		if (!b->port[i])

@@ -54,7 +54,7 @@ struct bridge {
 	struct loop_timer tick;
 	uint32_t share;			/* frames a port may have in flight per NIC queue */
 	uint64_t started_ns;
-	uint32_t queue_errno;		/* last one reported */
+	struct log_limit queue_complaints;
 	void (*event)(void *arg, const struct bridge_event *ev);
 	void *event_arg;
 };

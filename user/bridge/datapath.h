@@ -71,6 +71,7 @@ struct datapath {
 	struct learn_wire *wire;
 	int learn_fd;		/* tells the control thread of requests, -1 = no one listens */
 	uint32_t uplink_up;	/* written by control */
+	int reported_errno;	/* control only: send error last told of */
 	uint32_t unknown_port;	/* VD_PORT_NONE unless --unknown guest */
 
 	struct dp_port *port[VD_MAX_PORTS];

@@ -37,7 +37,9 @@ struct port {
 	bool connected;
 	enum vd_link_reason reason;
 	uint64_t mac[LEARN_PER_PORT];	/* learned, or mac= in [0] */
+	uint32_t mac_session[LEARN_PER_PORT];	/* in which session each was learned */
 	unsigned nmac;
+	uint32_t session;		/* counts connections */
 	uint64_t refused[LEARN_VERDICTS];	/* learning, by reason */
 	uint32_t broken_seen[VD_MAX_PAIRS * 2 / 32];	/* rings already reported as broken */
 	struct log_limit complaints, learning, breakage;

@@ -4,6 +4,11 @@
  * wait mode allows, arm every active ring, look once more, and sleep in epoll
  * on the AF_XDP sockets, the kick fds and the wake-up fd. A ring that is armed
  * is not polled again until its kick comes, so an idle ring costs nothing.
+ *
+ * A socket that epoll watches makes the kernel take locks and look for sleepers
+ * at every frame it delivers or has sent, a tenth of the whole cost per frame. So
+ * a worker that has not slept for some time stops watching its sockets, and
+ * watches them again before it sleeps; a busy one never does.
  */
 #include <errno.h>
 #include <sched.h>
@@ -19,6 +24,7 @@
 #define SPIN_NS (50 * NSEC_PER_USEC)	/* adaptive: how long to poll on after the last packet */
 #define MAX_EVENTS 64
 #define PEEK_LOOPS 32			/* busy worker: how often to look for kicks of sleeping rings */
+#define UNWATCH_LOOPS 256		/* passes with work since the last sleep, until sockets are not watched */
 #define SLEEP_WAITING_MS 1		/* something waits that nobody will announce */
 #define MCAST_BATCH 16
 #define MCAST_PER_SEC 20000u		/* broadcast and multicast from the wire, frames a second */
@@ -59,7 +65,27 @@ static int watch_socket(struct worker *w, int fd)
 
 	if (fd < 0)
 		return 0;
-	return epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+	return epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) < 0 && errno != EEXIST ? -errno : 0;
+}
+
+/* True when all of them are watched. */
+static bool watch_sockets(struct worker *w)
+{
+	bool all = true;
+
+	for (uint32_t i = 0; i < w->ndp; i++)
+		if (watch_socket(w, w->dp[i]->nicq->fd))
+			all = false;
+	w->watching = all;
+	return all;
+}
+
+static void unwatch_sockets(struct worker *w)
+{
+	for (uint32_t i = 0; i < w->ndp; i++)
+		if (w->dp[i]->nicq->fd >= 0)
+			epoll_ctl(w->epfd, EPOLL_CTL_DEL, w->dp[i]->nicq->fd, NULL);
+	w->watching = false;
 }
 
 int worker_add(struct worker *w, struct datapath *dp)
@@ -67,7 +93,7 @@ int worker_add(struct worker *w, struct datapath *dp)
 	if (w->ndp == WORKER_QUEUES)
 		return -ENOSPC;
 	w->dp[w->ndp++] = dp;
-	return watch_socket(w, dp->nicq->fd);
+	return 0;
 }
 
 int worker_add_mcast(struct worker *w, struct mcast *m)
@@ -175,6 +201,9 @@ static void doze(struct worker *w, const struct dp_result *res)
 {
 	int timeout = res->waiting || res->polled ? SLEEP_WAITING_MS : -1;
 
+	w->busy_loops = 0;
+	if (!w->watching && !watch_sockets(w))
+		timeout = SLEEP_WAITING_MS;
 	for (uint32_t i = 0; i < w->ndp; i++)
 		if (datapath_arm(w->dp[i]))
 			timeout = 0;
@@ -196,6 +225,8 @@ static void *worker_main(void *arg)
 
 		if (res.work) {
 			w->last_work_ns = now;
+			if (w->watching && ++w->busy_loops >= UNWATCH_LOOPS)
+				unwatch_sockets(w);
 			if (w->wait != WAIT_BUSY && w->stats.loops % PEEK_LOOPS == 0)
 				wait_events(w, 0);
 		} else if (w->wait == WAIT_BUSY) {

@@ -37,6 +37,8 @@ struct worker {
 	struct worker_stats stats;	/* worker writes, control reads */
 
 	/* worker only */
+	bool watching;		/* the sockets are in epfd */
+	uint32_t busy_loops;	/* passes with work since the last sleep */
 	uint64_t last_work_ns;
 	uint64_t mcast_tokens_ns;
 	uint32_t mcast_tokens;

@@ -73,7 +73,8 @@ static bool plain_name(const char *v, size_t max)
 
 bool config_name_ok(const char *name)
 {
-	return plain_name(name, sizeof(((struct uplink_config *)0)->name) - 1);
+	/* Part of a path under bpffs, which takes no dots. */
+	return plain_name(name, sizeof(((struct uplink_config *)0)->name) - 1) && !strchr(name, '.');
 }
 
 /* ---- options ---- */
@@ -91,7 +92,7 @@ static int opt_uplink(struct target *t, const char *v)
 static int opt_name(struct target *t, const char *v)
 {
 	if (!config_name_ok(v))
-		return wrong(t, "'%s' is not a name: use 1 to 63 letters, digits, '.', '_', '-'", v);
+		return wrong(t, "'%s' is not a name: use 1 to 63 letters, digits, '_', '-'", v);
 	snprintf(t->c->uplink.name, sizeof(t->c->uplink.name), "%s", v);
 	return 0;
 }
@@ -464,7 +465,7 @@ static int check_all(struct target *t)
 		t->what = "--name";
 		if (!config_name_ok(c->uplink.ifname))
 			return wrong(t, "the name of interface '%s' cannot be used as this instance's name: "
-				     "give another", c->uplink.ifname);
+				     "give one with --name", c->uplink.ifname);
 		memcpy(c->uplink.name, c->uplink.ifname, sizeof(c->uplink.ifname));
 	}
 	snprintf(control, sizeof(control), INSTANCE_DIR "/%s.sock", c->uplink.name);

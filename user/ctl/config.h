@@ -36,7 +36,7 @@ void config_free(struct config *c);
 
 /**
  * config_name_ok() - may this be an instance's name?
- * @name: becomes part of a path, so: letters, digits, '.', '_', '-', no leading '.', 1 to 63 of them
+ * @name: becomes part of a path, so: letters, digits, '_', '-', 1 to 63 of them
  */
 bool config_name_ok(const char *name);
 

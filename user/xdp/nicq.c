@@ -165,8 +165,10 @@ bool nicq_tx_unsent(const struct nicq *q)
 static int wake_tx(struct nicq *q)
 {
 	q->stats.tx_wakeups++;
-	if (sendto(q->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) >= 0)
+	if (sendto(q->fd, NULL, 0, MSG_DONTWAIT, NULL, 0) >= 0) {
+		q->stats.last_errno = 0;
 		return 0;
+	}
 	if (errno == EAGAIN || errno == EBUSY || errno == ENOBUFS || errno == EINTR)
 		return -EAGAIN;
 	q->stats.tx_errors++;

@@ -34,7 +34,7 @@ struct nicq_stats {
 	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
 	uint64_t tx_wakeups, tx_errors;	/* sendto() calls; those that failed for good */
 	uint64_t rx_invalid;		/* descriptors we could not use */
-	int last_errno;			/* of the last failed send, positive */
+	int last_errno;			/* why the last send failed, positive; 0 = it did not */
 };
 
 struct nicq {
@@ -88,9 +88,9 @@ static inline uint8_t *nicq_tx_buf(struct nicq *q, uint32_t *frame)
 {
 	uint32_t n = frames_take(&q->frames, FRAME_TX);
 
+	*frame = n;
 	if (n == UINT32_MAX)
 		return NULL;
-	*frame = n;
 	q->tx_outstanding++;
 	return q->umem + (uint64_t)n * q->frames.chunk + NICQ_DATA_OFFSET;
 }
