@@ -7,7 +7,7 @@
 #ifndef VIADUCT_BRIDGE_ADDRESSES_H
 #define VIADUCT_BRIDGE_ADDRESSES_H
 
-#include "bridge/bridge.h"
+#include "bridge/state.h"
 
 /* Enters a port's configured address. 0 or -errno. */
 int addresses_open(struct bridge *b, struct port *p);

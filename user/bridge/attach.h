@@ -6,7 +6,7 @@
 #ifndef VIADUCT_BRIDGE_ATTACH_H
 #define VIADUCT_BRIDGE_ATTACH_H
 
-#include "bridge/bridge.h"
+#include "bridge/state.h"
 
 /* Opens the port's socket. 0 or -errno. */
 int attach_open(struct bridge *b, struct port *p);

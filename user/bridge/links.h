@@ -7,7 +7,7 @@
 #ifndef VIADUCT_BRIDGE_LINKS_H
 #define VIADUCT_BRIDGE_LINKS_H
 
-#include "bridge/bridge.h"
+#include "bridge/state.h"
 
 void links_set_port(struct bridge *b, const struct port *p, enum vd_link_reason reason, uint32_t pairs);
 /* Stores the uplink's state; returns true when anything changed. */

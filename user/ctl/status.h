@@ -5,7 +5,7 @@
 
 #include <jansson.h>
 
-#include "bridge/bridge.h"
+#include "bridge/state.h"
 
 /**
  * status_json() - everything there is to know

@@ -28,6 +28,7 @@
 
 /* Copy mode sends 32 frames per call (more where XDP_MAX_TX_SKB_BUDGET is known): enough calls for 512. */
 #define FLUSH_ROUNDS 16
+#define TX_REAP 64	/* frames out for sending, beyond which completions are collected at once */
 
 static uint32_t frame_of(const struct nicq *q, uint64_t addr)
 {
@@ -148,8 +149,11 @@ unsigned nicq_tx_room(struct nicq *q, unsigned want)
 {
 	unsigned room = tx_room_now(q, want);
 
-	/* The completion ring is emptied before it is half full: sending stops when it is full. */
-	if (room < want || q->tx_outstanding > q->completion.size / 2) {
+	/*
+	 * Long before the completion ring is half full (sending stops when it is full): the fewer frames go
+	 * round, the more of them are in the cache.
+	 */
+	if (room < want || q->tx_outstanding > TX_REAP) {
 		nicq_reap(q);
 		room = tx_room_now(q, want);
 	}
