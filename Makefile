@@ -31,7 +31,7 @@ MULTIARCH := $(shell $(CC) -print-multiarch 2>/dev/null)
 
 .PHONY: all help clean install deps demo check check-unit bench fuzz unit fuzzers rootprogs
 .SECONDARY:
-all: $(BUILD)/viaduct $(TOOLS:%=$(BUILD)/%)
+all: $(BUILD)/viaduct $(TOOLS:%=$(BUILD)/%) $(BPF_OBJ)
 
 help:
 	@echo 'make              build build/viaduct and build/viaduct-guest'
@@ -111,6 +111,11 @@ check:
 
 check-unit:
 	@BUILD=$(abspath $(BUILD)) selftests/check.sh unit
+
+bench:
+	@selftests/deps.sh bench
+	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@BUILD=$(abspath $(BUILD)) selftests/bench.sh
 
 FUZZ_SECONDS ?= 60
 fuzz: fuzzers

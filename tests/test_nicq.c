@@ -278,6 +278,59 @@ static void a_frame_that_is_not_sent_after_all_goes_back(void **state)
 	assert_int_equal(frames_check(&q->frames), 0);
 }
 
+/* A burst of @n frames comes and goes. */
+static void burst(struct nicq *q, unsigned n)
+{
+	struct nicq_pkt p[64];
+	unsigned got;
+
+	while (n-- && kernel_receive(q, 60, 0, NULL))
+		;
+	while ((got = nicq_rx(q, p, 64)))
+		while (got--)
+			nicq_recycle(q, &p[got]);
+	nicq_refill(q);
+}
+
+static void the_kernel_gets_more_frames_when_it_runs_low(void **state)
+{
+	struct nicq q;
+
+	(void)state;
+	assert_int_equal(nicq_init_memory(&q, 2048, 4096, CHUNK), 0);
+	nicq_refill(&q);
+	assert_int_equal(q.fill_target, 512);
+	burst(&q, 200);
+	assert_int_equal(q.fill_target, 512);
+	burst(&q, 300);
+	assert_int_equal(q.fill_target, 1024);
+	assert_int_equal(*q.fill.producer - *q.fill.consumer, 1024);
+	burst(&q, 1024);
+	burst(&q, 2048);
+	burst(&q, 2048);
+	assert_int_equal(q.fill_target, 2048);
+	assert_int_equal(*q.fill.producer - *q.fill.consumer, 2048);
+	assert_int_equal(frames_check(&q.frames), 0);
+	nicq_fini(&q);
+}
+
+static void frames_that_were_not_needed_for_long_are_taken_back(void **state)
+{
+	struct nicq q;
+
+	(void)state;
+	assert_int_equal(nicq_init_memory(&q, 2048, 4096, CHUNK), 0);
+	nicq_refill(&q);
+	burst(&q, 300);
+	assert_int_equal(q.fill_target, 1024);
+	for (unsigned i = 0; i < 1100000 / 32; i++)
+		burst(&q, 32);
+	assert_int_equal(q.fill_target, 512);
+	assert_int_equal(*q.fill.producer - *q.fill.consumer, 512);
+	assert_int_equal(frames_check(&q.frames), 0);
+	nicq_fini(&q);
+}
+
 /* The kernel's part of the churn: may receive, send, and complete in any order. */
 struct kernel {
 	struct nicq *q;
@@ -358,6 +411,8 @@ int main(void)
 		nicq_test(staged_frames_are_seen_only_after_the_flush),
 		nicq_test(sending_stops_at_its_limit_and_leaves_frames_for_receiving),
 		nicq_test(a_frame_that_is_not_sent_after_all_goes_back),
+		cmocka_unit_test(the_kernel_gets_more_frames_when_it_runs_low),
+		cmocka_unit_test(frames_that_were_not_needed_for_long_are_taken_back),
 		nicq_test(no_frame_is_lost_or_doubled_whatever_the_order),
 	};
 

@@ -154,7 +154,7 @@ static int op_ring_kick(void *ctx, unsigned index, int kickfd)
 			return ret;
 		vq_lock(p, vq);
 		old = vq->kickfd;
-		vq->kickfd = kickfd;
+		WRITE_ONCE(vq->kickfd, kickfd);
 		WRITE_ONCE(tx->armed, 0);
 		spin_unlock(&vq->lock);
 		if (old >= 0)
@@ -211,6 +211,8 @@ static void on_connected(void *ctx)
 
 	p->connected = true;
 	p->session++;
+	for (unsigned i = 0; i < 2 * p->pairs; i++)	/* none of them runs: what broke belongs to the last guest */
+		WRITE_ONCE(port_vq(p, i)->broken, 0);
 	log_at(LOG_LEVEL_INFO, &p->complaints, "port %s: front-end connected", p->cfg.name);
 	bridge_event(p->bridge, "port_connected", p->cfg.name, "", -1);
 	attach_update(p);

@@ -84,6 +84,10 @@ static void on_tick(struct loop_timer *t)
 	for (uint32_t i = 0; i < b->nports; i++)
 		attach_check(b->port[i], now);
 	check_queues(b);
+	/* Frames that were lost while a worker slept woke nobody, and use up the port's share. */
+	for (uint32_t i = 0; i < b->queues; i++)
+		if (datapath_missing(b->dp[i]))
+			worker_wake(bridge_worker_of(b, i));
 	loop_timer_set(b->loop, &b->tick, now + BRIDGE_TICK_NS);
 }
 

@@ -33,6 +33,8 @@ static int add_port(struct datapath *dp, struct port *p, uint32_t nqueues)
 	if (!d)
 		return -ENOMEM;
 	dp->port[p->index] = d;
+	if (p->index >= dp->nport)
+		dp->nport = p->index + 1;
 	d->port = p;
 	d->wait = calloc(p->pairs, sizeof(*d->wait));
 	if (!d->wait)
@@ -87,7 +89,7 @@ void datapath_destroy(struct datapath *dp)
 {
 	if (!dp)
 		return;
-	for (unsigned i = 0; i < VD_MAX_PORTS; i++) {
+	for (unsigned i = 0; i < dp->nport; i++) {
 		if (dp->port[i])
 			free(dp->port[i]->wait);
 		free(dp->port[i]);
@@ -254,8 +256,10 @@ static unsigned deliver(struct datapath *dp, const struct dp_ref *r, uint64_t no
 
 	if (unlikely(!virtq_usable(vq)))
 		goto unusable;
-	if (unlikely(!spin_trylock(&vq->lock)))
+	if (unlikely(!spin_trylock(&vq->lock))) {
+		expire(dp, d, w, now_ns);
 		return 0;
+	}
 	if (unlikely(!virtq_usable(vq))) {
 		spin_unlock(&vq->lock);
 		goto unusable;
@@ -292,33 +296,42 @@ static void publish_position(struct datapath *dp, struct dp_port *d)
 /*
  * Losses behind which nothing came any more: what the program had counted 20 ms ago and is in neither
  * ring nor list is lost. Without this a burst that was lost whole would keep the port's share used up.
+ * The ring need not be empty for it, or a port that keeps it busy would hold up the others: it is enough
+ * to have passed the place where it ended when the time had come.
  */
-static void reconcile(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
+static void reconcile(struct datapath *dp, uint64_t now_ns)
 {
-	if (now_ns - dp->reconcile_ns < DP_RECONCILE_NS)
+	if (!dp->reconcile_due) {
+		if (now_ns - dp->reconcile_ns < DP_RECONCILE_NS)
+			return;
+		dp->reconcile_due = true;
+		dp->reconcile_pos = load_acquire(dp->nicq->rx.producer);
+	}
+	if ((int32_t)(dp->nicq->rx.cached_cons - dp->reconcile_pos) < 0)
 		return;
+	dp->reconcile_due = false;
 	dp->reconcile_ns = now_ns;
-	for (unsigned i = 0; i < VD_MAX_PORTS; i++) {
+	for (unsigned i = 0; i < dp->nport; i++) {
 		struct dp_port *d = dp->port[i];
-		uint32_t seq;
 
 		if (!d)
 			continue;
-		seq = READ_ONCE(dp->flow[i].seq);
-		if (seq == d->expected) {
-			d->snap_ns = 0;
-			continue;
-		}
 		if (d->snap_ns && (int32_t)(d->snap_seq - d->expected) > 0) {
 			d->lost += d->snap_seq - d->expected;
-			d->expected = d->snap_seq;
-			publish_position(dp, d);
+			WRITE_ONCE(d->expected, d->snap_seq);
 		}
-		d->snap_seq = seq;
+		publish_position(dp, d);
+		d->snap_seq = READ_ONCE(dp->flow[i].seq);
 		d->snap_ns = now_ns;
-		if (seq != d->expected)
-			res->waiting = true;
 	}
+}
+
+bool datapath_missing(const struct datapath *dp)
+{
+	for (unsigned i = 0; i < dp->nport; i++)
+		if (dp->port[i] && (int32_t)(READ_ONCE(dp->flow[i].seq) - READ_ONCE(dp->port[i]->expected)) > 0)
+			return true;
+	return false;
 }
 
 void datapath_rx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
@@ -328,8 +341,7 @@ void datapath_rx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 
 	if (n)
 		sort_batch(dp, n, now_ns);
-	else
-		reconcile(dp, now_ns, res);
+	reconcile(dp, now_ns);
 	res->work += n;
 	for (uint32_t i = 0; i < dp->nbusy; i++) {
 		struct dp_ref r = dp->busy[i];
@@ -353,7 +365,7 @@ unsigned datapath_deliver(struct datapath *dp, const uint8_t *frame, uint32_t le
 	unsigned ports = 0;
 
 	learn_wire_note(dp->wire, mac_load(frame + MAC_LEN), clock_now());
-	for (unsigned i = 0; i < VD_MAX_PORTS; i++) {
+	for (unsigned i = 0; i < dp->nport; i++) {
 		struct dp_port *d = dp->port[i];
 		struct virtq *vq;
 
@@ -379,7 +391,10 @@ unsigned datapath_deliver(struct datapath *dp, const uint8_t *frame, uint32_t le
 
 /* --- guest to NIC ------------------------------------------------------ */
 
-/* Source addresses we do not know yet go to the control thread, which decides. */
+/*
+ * Source addresses we do not know yet go to the control thread, which decides. A guest that makes up a new
+ * one for every packet, or sends from more than it may have, does not keep that thread busy.
+ */
 static void note_source(struct datapath *dp, struct dp_tx *tx, uint64_t src, uint64_t now_ns)
 {
 	struct learn_request req = { .mac = src, .when_ns = now_ns, .port = tx->port->index };
@@ -388,10 +403,25 @@ static void note_source(struct datapath *dp, struct dp_tx *tx, uint64_t src, uin
 	tx->last_src = src;
 	if (tx->port->cfg.have_mac || fdb_lookup(dp->fdb, src) == tx->port->index)
 		return;
-	if (!learn_push(dp->learn, &req))
+	if (now_ns - tx->stats->learn_ns < DP_LEARN_NS || !learn_push(dp->learn, &req)) {
 		tx->last_src = 0;
-	else if (dp->learn_fd >= 0 && write(dp->learn_fd, &one, sizeof(one)) < 0)
+		return;
+	}
+	tx->stats->learn_ns = now_ns;
+	if (dp->learn_fd >= 0 && write(dp->learn_fd, &one, sizeof(one)) < 0)
 		return;	/* our own eventfd, non-blocking: full means it is signalled already */
+}
+
+/*
+ * An address that was refused may be free by now, one that was known may have been taken out, and one that
+ * is heard from the wire all the time must stay on record as heard.
+ */
+static void forget_sources(struct datapath *dp, uint64_t now_ns)
+{
+	dp->forget_ns = now_ns;
+	dp->last_wire_src = 0;
+	for (uint32_t i = 0; i < dp->ntx; i++)
+		dp->tx[i].last_src = 0;
 }
 
 static void discard(struct datapath *dp, struct virtq *vq, uint64_t *counter, unsigned n)
@@ -403,9 +433,11 @@ static void discard(struct datapath *dp, struct virtq *vq, uint64_t *counter, un
 /* Copies a batch into frames and stages them; the room was checked. */
 static void send_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, uint64_t now_ns)
 {
+	const struct gmem *mem = tx->vq->mem;
 	struct virtq_batch *b = &dp->batch;
+	unsigned i;
 
-	for (unsigned i = 0; i < n; i++) {
+	for (i = 0; i < n; i++) {
 		const struct virtq_pkt *p = &b->pkt[i];
 		uint32_t frame;
 		uint8_t *buf = nicq_tx_buf(dp->nicq, &frame);
@@ -416,12 +448,17 @@ static void send_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, uint64
 			continue;
 		}
 		virtq_pkt_copy(p, buf);
+		__atomic_signal_fence(__ATOMIC_SEQ_CST);	/* the mark is set by a handler on this thread */
+		if (unlikely(gmem_broken(mem))) {	/* zeroes, not the guest's packet */
+			nicq_tx_cancel(dp->nicq, frame);
+			break;
+		}
 		src = mac_load(buf + MAC_LEN);
 		if (unlikely(src != tx->last_src))
 			note_source(dp, tx, src, now_ns);
 		nicq_tx_stage(dp->nicq, frame, p->len);
 	}
-	virtq_tx_put(tx->vq, b, n);
+	virtq_tx_put(tx->vq, b, i);
 }
 
 /* One tx virtqueue, one batch, lock held. Return: packets taken. */
@@ -453,6 +490,8 @@ void datapath_tx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 	uint32_t start = dp->next_tx;
 	int ret;
 
+	if (unlikely(now_ns - dp->forget_ns >= DP_FORGET_NS))
+		forget_sources(dp, now_ns);
 	for (uint32_t i = 0; i < dp->ntx; i++) {
 		struct dp_tx *tx = &dp->tx[(start + i) % dp->ntx];
 		struct virtq *vq = tx->vq;
@@ -485,13 +524,15 @@ void datapath_tx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 
 bool datapath_arm(struct datapath *dp)
 {
-	bool work = false;
+	/* While nothing can be sent, a guest's packets are no reason to stay awake. */
+	bool can_send = !READ_ONCE(dp->uplink_up) || !dp->ntx || nicq_tx_room(dp->nicq, 1), work = false;
 
 	for (uint32_t i = 0; i < dp->ntx; i++) {
 		struct dp_tx *tx = &dp->tx[i];
 		struct virtq *vq = tx->vq;
 
-		if (READ_ONCE(tx->armed) || !READ_ONCE(vq->started) || READ_ONCE(vq->broken) || vq->kickfd < 0)
+		if (READ_ONCE(tx->armed) || !READ_ONCE(vq->started) || READ_ONCE(vq->broken) ||
+		    READ_ONCE(vq->kickfd) < 0)
 			continue;
 		if (!spin_trylock(&vq->lock)) {
 			work = true;
@@ -502,7 +543,7 @@ bool datapath_arm(struct datapath *dp)
 			WRITE_ONCE(tx->armed, 1);
 			if (virtq_arm(vq)) {
 				WRITE_ONCE(tx->armed, 0);
-				work = true;
+				work |= can_send;
 			}
 		}
 		spin_unlock(&vq->lock);

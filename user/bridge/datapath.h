@@ -27,6 +27,8 @@
 #define DP_TX_BATCH 32			/* what one copy-mode send() handles */
 #define DP_HOLD_NS 100000000ull		/* longest wait of a frame for a guest without buffers */
 #define DP_RECONCILE_NS 20000000ull	/* sequence numbers missing for so long are lost */
+#define DP_FORGET_NS 1000000000ull	/* source addresses are looked at again after so long */
+#define DP_LEARN_NS 1000000ull		/* a port's requests to learn an address are so far apart */
 #define DP_NONE UINT32_MAX
 
 /* Frames on their way to one rx virtqueue, oldest first; linked by frame number. */
@@ -45,6 +47,7 @@ struct dp_port {
 	uint32_t expected;	/* next sequence number */
 	uint32_t snap_seq;	/* program's counter at snap_ns, for losses at the tail */
 	uint64_t snap_ns;
+	uint64_t learn_ns;	/* of the last request to learn */
 	/* counters, read by the control thread */
 	uint64_t lost;		/* between program and ring, from the sequence */
 	uint64_t without_meta;	/* frames that needed the lookup repeated */
@@ -75,6 +78,7 @@ struct datapath {
 	uint32_t unknown_port;	/* VD_PORT_NONE unless --unknown guest */
 
 	struct dp_port *port[VD_MAX_PORTS];
+	uint32_t nport;		/* highest index of a port, plus one */
 	struct dp_tx *tx;
 	uint32_t ntx, next_tx;	/* round robin */
 
@@ -90,6 +94,9 @@ struct datapath {
 	uint32_t nbusy;
 	uint64_t last_wire_src;
 	uint64_t reconcile_ns;
+	uint32_t reconcile_pos;	/* of the rx ring's producer when the time had come */
+	bool reconcile_due;
+	uint64_t forget_ns;
 	uint64_t drop_stray;	/* frames for no port we know */
 
 	/* scratch */
@@ -124,6 +131,14 @@ void datapath_tx(struct datapath *dp, uint64_t now_ns, struct dp_result *res);
  * Worker. Return: true when there is work already (do not sleep).
  */
 bool datapath_arm(struct datapath *dp);
+
+/**
+ * datapath_missing() - has the program counted frames that have not come?
+ *
+ * They are on their way, or lost, and then no socket will announce anything: look again after
+ * DP_RECONCILE_NS. Any thread. Return: true when there are such frames.
+ */
+bool datapath_missing(const struct datapath *dp);
 
 /**
  * datapath_deliver() - hand one frame to the rx virtqueues of all usable ports (broadcast, multicast)

@@ -123,7 +123,8 @@ void worker_wake(struct worker *w)
 /* A token bucket: a storm of broadcasts must not cost the unicast of everybody. */
 static bool mcast_token(struct worker *w, uint64_t now_ns)
 {
-	uint64_t gained = (now_ns - w->mcast_tokens_ns) * MCAST_PER_SEC / NSEC_PER_SEC;
+	uint64_t since = now_ns - w->mcast_tokens_ns;
+	uint64_t gained = (since < NSEC_PER_SEC ? since : NSEC_PER_SEC) * MCAST_PER_SEC / NSEC_PER_SEC;
 
 	if (gained) {
 		w->mcast_tokens_ns = now_ns;
@@ -192,6 +193,7 @@ static void wait_events(struct worker *w, int timeout_ms)
 	struct epoll_event ev[MAX_EVENTS];
 	int n = epoll_wait(w->epfd, ev, MAX_EVENTS, timeout_ms);
 
+	w->unpeeked = 0;
 	if (n > 0)
 		handle_events(w, ev, n);
 }
@@ -207,6 +209,8 @@ static void doze(struct worker *w, const struct dp_result *res)
 	for (uint32_t i = 0; i < w->ndp; i++)
 		if (datapath_arm(w->dp[i]))
 			timeout = 0;
+		else if (timeout < 0 && datapath_missing(w->dp[i]))
+			timeout = DP_RECONCILE_NS / NSEC_PER_MSEC;
 	if (timeout)
 		w->stats.sleeps++;
 	wait_events(w, timeout);
@@ -227,11 +231,12 @@ static void *worker_main(void *arg)
 			w->last_work_ns = now;
 			if (w->watching && ++w->busy_loops >= UNWATCH_LOOPS)
 				unwatch_sockets(w);
-			if (w->wait != WAIT_BUSY && w->stats.loops % PEEK_LOOPS == 0)
+			if (w->wait != WAIT_BUSY && ++w->unpeeked >= PEEK_LOOPS)
 				wait_events(w, 0);
 		} else if (w->wait == WAIT_BUSY) {
 			cpu_relax();
-		} else if (!res.again && now - w->last_work_ns >= spin) {
+		} else if (!res.again && now - w->last_work_ns >= (res.waiting ? SPIN_NS : spin)) {
+			/* What waits for a lock or for the NIC is mostly there in a moment, in any mode. */
 			doze(w, &res);
 		}
 	}

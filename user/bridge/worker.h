@@ -39,6 +39,7 @@ struct worker {
 	/* worker only */
 	bool watching;		/* the sockets are in epfd */
 	uint32_t busy_loops;	/* passes with work since the last sleep */
+	uint32_t unpeeked;	/* passes with work since kicks were looked for */
 	uint64_t last_work_ns;
 	uint64_t mcast_tokens_ns;
 	uint32_t mcast_tokens;

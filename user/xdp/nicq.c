@@ -15,6 +15,13 @@
  * Ring positions are moved once per batch. Frame counts are kept so that
  * receiving and sending cannot starve each other: nicq_refill() keeps
  * fill_target frames with the kernel, and at most tx_limit are out for sending.
+ *
+ * The fill ring is a queue: every frame in it goes round before one is used
+ * again, so with many of them none is in the cache any more when its turn comes.
+ * Therefore fill_target begins low where the kernel takes frames one by one as
+ * packets come (copy and generic mode). It doubles whenever the kernel was found
+ * with less than half of it left, and falls again when much of it was not needed
+ * for long. A zero-copy driver takes its frames in advance and gets all at once.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -28,6 +35,8 @@
 
 /* Copy mode sends 32 frames per call (more where XDP_MAX_TX_SKB_BUDGET is known): enough calls for 512. */
 #define FLUSH_ROUNDS 16
+#define FILL_LOW 512	/* frames in the fill ring to begin with */
+#define FILL_REVIEW 1000000	/* received frames after which fill_target may fall */
 #define TX_REAP 64	/* frames out for sending, beyond which completions are collected at once */
 
 static uint32_t frame_of(const struct nicq *q, uint64_t addr)
@@ -91,11 +100,34 @@ static void wake_rx(const struct nicq *q)
 		recvfrom(q->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
 
+/* What the kernel has left to receive into decides how much it is to have. */
+static void review_target(struct nicq *q)
+{
+	uint32_t left = READ_ONCE(*q->fill.producer) - load_acquire(q->fill.consumer);
+
+	if (!q->stats.rx_packets)	/* it has not had anything yet */
+		return;
+	if (left < q->fill_least)
+		q->fill_least = left;
+	if (unlikely(left < q->fill_target / 2)) {
+		if (q->fill_target == q->fill_max)
+			return;
+		q->fill_target = q->fill_target < q->fill_max / 2 ? 2 * q->fill_target : q->fill_max;
+	} else if (likely(q->stats.rx_packets - q->fill_since < FILL_REVIEW)) {
+		return;
+	} else if (q->fill_target > FILL_LOW && q->fill_least > q->fill_target - q->fill_target / 8) {
+		q->fill_target = q->fill_target / 2 > FILL_LOW ? q->fill_target / 2 : FILL_LOW;
+	}
+	q->fill_least = UINT32_MAX;
+	q->fill_since = q->stats.rx_packets;
+}
+
 void nicq_refill(struct nicq *q)
 {
 	uint32_t have = q->frames.count[FRAME_FILL], n, room, idx, i;
 
 	if (have < q->fill_target) {
+		review_target(q);
 		n = q->fill_target - have;
 		if (n > q->frames.nfree)
 			n = q->frames.nfree;
@@ -273,8 +305,10 @@ void nicq_set_targets(struct nicq *q)
 {
 	uint32_t half = q->frames.total / 2;
 
-	q->fill_target = half < q->fill.size ? half : q->fill.size;
-	q->tx_limit = q->frames.total - q->fill_target;
+	q->fill_max = half < q->fill.size ? half : q->fill.size;
+	q->fill_target = q->mode == VD_MODE_ZEROCOPY || q->fill_max < FILL_LOW ? q->fill_max : FILL_LOW;
+	q->fill_least = UINT32_MAX;
+	q->tx_limit = q->frames.total - q->fill_max;
 	if (q->tx_limit > q->completion.size)
 		q->tx_limit = q->completion.size;
 }

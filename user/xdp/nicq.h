@@ -50,7 +50,10 @@ struct nicq {
 	uint32_t tx_staged;	/* reserved in the tx ring, not yet submitted */
 	uint32_t tx_outstanding;	/* staged or with the kernel */
 	uint32_t tx_limit;	/* most frames out for sending, so that receiving never starves */
-	uint32_t fill_target;	/* frames to keep with the kernel for receiving */
+	uint32_t fill_target;	/* frames to keep with the kernel for receiving, for now */
+	uint32_t fill_max;	/* at most */
+	uint32_t fill_least;	/* fewest the kernel has had left since fill_since */
+	uint64_t fill_since;	/* value of stats.rx_packets */
 	struct nicq_stats stats;
 	void *maps[5];		/* private: ring mappings for munmap */
 	size_t map_len[5];

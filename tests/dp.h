@@ -1,0 +1,408 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A data path between a kernel and guests that the test plays itself: one NIC
+ * queue with its rings in memory, and two ports of two queue pairs, each ring
+ * with a driver in guest memory of its own. dp_close() checks what must hold
+ * after every test: each frame of the ledger has one owner, and every frame and
+ * packet that was offered was delivered or is in a counter.
+ */
+#ifndef TESTS_DP_H
+#define TESTS_DP_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+
+#include <cmocka.h>
+
+#include "bridge/datapath.h"
+#include "bridge/mac.h"
+#include "guest.h"
+
+#define DP_RING 256
+#define DP_FRAMES 512
+#define DP_CHUNK 2048
+#define DP_PORTS 2
+#define DP_PAIRS 2
+#define DP_SHARE 40u
+#define DP_QSIZE 128
+#define DP_BUF 2048u		/* bytes of each guest buffer */
+#define DP_HDR 12
+#define DP_MS 1000000ull
+
+/* One ring with its driver: descriptor i and buffer i belong together. */
+struct dp_end {
+	struct guest g;
+	struct virtq *vq;
+	uint16_t idle[DP_QSIZE];	/* descriptors the driver has */
+	unsigned nidle;
+	uint64_t got;			/* rx: frames taken */
+	uint64_t offered;		/* tx: packets sent */
+};
+
+struct dp_bed {
+	struct nicq q;
+	struct fdb fdb;
+	struct vd_flow flow[VD_MAX_PORTS];
+	struct port *port[DP_PORTS];
+	struct dp_end rx[DP_PORTS][DP_PAIRS], tx[DP_PORTS][DP_PAIRS];
+	struct datapath *dp;
+	struct dp_result res;
+	uint64_t now;
+	uint64_t wired;		/* frames put into the rx ring */
+	uint64_t never;		/* counted by the program, and lost before the ring */
+	uint64_t mcast;		/* handed over by datapath_deliver(), taken by rings */
+	uint64_t sent;		/* frames the kernel took from the tx ring */
+	uint64_t done[DP_RING];	/* sent, not yet completed */
+	unsigned ndone;
+};
+
+/* --- the kernel's side ---------------------------------------------------- */
+
+static inline bool kernel_fill(struct nicq *q, uint64_t *addr)
+{
+	if (*q->fill.consumer == *q->fill.producer)
+		return false;
+	*addr = ((uint64_t *)q->fill.ring)[(*q->fill.consumer)++ & q->fill.mask];
+	return true;
+}
+
+static inline void kernel_rx(struct nicq *q, uint64_t addr, uint32_t len)
+{
+	struct xdp_desc *d = &((struct xdp_desc *)q->rx.ring)[*q->rx.producer & q->rx.mask];
+
+	*d = (struct xdp_desc){ .addr = addr, .len = len };
+	store_release(q->rx.producer, *q->rx.producer + 1);
+}
+
+static inline bool kernel_tx(struct nicq *q, struct xdp_desc *d)
+{
+	if (*q->tx.consumer == load_acquire(q->tx.producer))
+		return false;
+	*d = ((struct xdp_desc *)q->tx.ring)[*q->tx.consumer & q->tx.mask];
+	store_release(q->tx.consumer, *q->tx.consumer + 1);
+	return true;
+}
+
+static inline void kernel_complete(struct nicq *q, uint64_t addr)
+{
+	((uint64_t *)q->completion.ring)[*q->completion.producer & q->completion.mask] = addr;
+	store_release(q->completion.producer, *q->completion.producer + 1);
+}
+
+/* --- frames --------------------------------------------------------------- */
+
+#define DP_MAC_WIRE 0x02aa0000u
+#define DP_MAC_GUEST 0x02bb0000u
+
+/* A frame of @len bytes that says who it is for and which one it is; the rest follows from both. */
+static inline void dp_frame(uint8_t *f, uint32_t len, uint32_t dst, uint32_t src, uint32_t number)
+{
+	uint8_t mac[12] = { 2, 0 };
+	uint32_t i;
+
+	memcpy(mac + 2, &dst, 4);
+	mac[6] = 2;
+	memcpy(mac + 8, &src, 4);
+	for (i = 0; i < len; i++)
+		f[i] = (uint8_t)(number * 37 + i * 11 + (i >> 8));
+	memcpy(f, mac, len < 12 ? len : 12);
+	if (len >= 14)
+		memcpy(f + 12, "\x88\xb5", 2);
+	if (len >= 18)
+		memcpy(f + 14, &number, 4);
+}
+
+static inline uint32_t dp_number(const uint8_t *f)
+{
+	uint32_t n;
+
+	memcpy(&n, f + 14, 4);
+	return n;
+}
+
+/* A frame comes in from the wire, with metadata unless @meta is NULL. False when the fill ring is empty. */
+static inline bool dp_wire_raw(struct dp_bed *b, const uint8_t *f, uint32_t len, const struct vd_meta *meta)
+{
+	uint64_t addr;
+
+	if (*b->q.rx.producer - *b->q.rx.consumer == b->q.rx.size || !kernel_fill(&b->q, &addr))
+		return false;
+	addr += NICQ_DATA_OFFSET;
+	memcpy(b->q.umem + addr, f, len);
+	if (meta)
+		memcpy(b->q.umem + addr - sizeof(*meta), meta, sizeof(*meta));
+	kernel_rx(&b->q, addr, len);
+	b->wired++;
+	return true;
+}
+
+/* As the XDP program does it: the next sequence number, then the ring. */
+static inline bool dp_wire(struct dp_bed *b, uint16_t port, uint16_t pair, uint32_t len, uint32_t number)
+{
+	struct vd_meta m = { .magic = VD_META_MAGIC, .port = port, .pair = pair };
+	uint8_t f[DP_BUF];
+
+	m.seq = b->flow[port].seq++;
+	dp_frame(f, len, port, DP_MAC_WIRE, number);
+	if (dp_wire_raw(b, f, len, &m))
+		return true;
+	b->never++;
+	return false;
+}
+
+/* The program counts @n frames that never reach the ring. */
+static inline void dp_wire_lost(struct dp_bed *b, uint16_t port, uint32_t n)
+{
+	b->flow[port].seq += n;
+	b->never += n;
+}
+
+/* --- the guests' side ------------------------------------------------------ */
+
+/* Buffers lie in the second region, rings in the first: their files can be damaged one by one. */
+static inline uint64_t dp_buf(unsigned desc)
+{
+	return GUEST_SEAM + (uint64_t)desc * DP_BUF;
+}
+
+/* Offers up to @n buffers of @len bytes for receiving. */
+static inline void dp_offer_len(struct dp_end *e, unsigned n, uint32_t len)
+{
+	for (; n && e->nidle; n--) {
+		uint16_t d = e->idle[--e->nidle];
+
+		guest_desc(&e->g, d, dp_buf(d), len, VRING_DESC_F_WRITE, 0);
+		guest_avail(&e->g, d);
+	}
+	guest_expose(&e->g);
+}
+
+static inline void dp_offer(struct dp_end *e, unsigned n)
+{
+	dp_offer_len(e, n, DP_BUF);
+}
+
+/* Takes one received frame. Return: its length, -1 when there is none. */
+static inline int dp_take(struct dp_end *e, uint8_t *f)
+{
+	struct vring_used_elem u;
+
+	while (guest_pending(&e->g)) {
+		u = guest_take(&e->g);
+		e->idle[e->nidle++] = (uint16_t)u.id;
+		if (!u.len)	/* given back empty: dropped and counted */
+			continue;
+		guest_read(&e->g, dp_buf(u.id) + DP_HDR, f, u.len - DP_HDR);
+		e->got++;
+		return (int)u.len - DP_HDR;
+	}
+	return -1;
+}
+
+/* The next frame at @e is number @number of @len bytes, for @dst, undamaged. */
+static inline void dp_expect_to(struct dp_end *e, uint32_t dst, uint32_t len, uint32_t number)
+{
+	uint8_t got[DP_BUF], want[DP_BUF];
+
+	assert_int_equal(dp_take(e, got), len);
+	dp_frame(want, len, dst, DP_MAC_WIRE, number);
+	assert_memory_equal(got, want, len);
+}
+
+static inline void dp_expect(struct dp_bed *b, unsigned port, unsigned pair, uint32_t len, uint32_t number)
+{
+	dp_expect_to(&b->rx[port][pair], port, len, number);
+}
+
+static inline void dp_expect_none(struct dp_bed *b, unsigned port, unsigned pair)
+{
+	uint8_t got[DP_BUF];
+
+	assert_int_equal(dp_take(&b->rx[port][pair], got), -1);
+}
+
+/* The guest sends a frame. False when it has no descriptor left. */
+static inline bool dp_send_raw(struct dp_end *e, const uint8_t *f, uint32_t len)
+{
+	static const uint8_t hdr[DP_HDR];
+	uint16_t d;
+
+	while (guest_pending(&e->g))
+		e->idle[e->nidle++] = (uint16_t)guest_take(&e->g).id;
+	if (!e->nidle)
+		return false;
+	d = e->idle[--e->nidle];
+	guest_write(&e->g, dp_buf(d), hdr, sizeof(hdr));
+	guest_write(&e->g, dp_buf(d) + DP_HDR, f, len);
+	guest_desc(&e->g, d, dp_buf(d), DP_HDR + len, 0, 0);
+	guest_avail(&e->g, d);
+	guest_expose(&e->g);
+	e->offered++;
+	return true;
+}
+
+static inline bool dp_send(struct dp_bed *b, unsigned port, unsigned pair, uint32_t len, uint32_t number)
+{
+	uint8_t f[DP_BUF];
+
+	dp_frame(f, len, DP_MAC_WIRE, DP_MAC_GUEST + port, number);
+	return dp_send_raw(&b->tx[port][pair], f, len);
+}
+
+/* The kernel takes one frame and remembers to complete it. Return: its length, -1 when there is none. */
+static inline int dp_sent(struct dp_bed *b, const uint8_t **f)
+{
+	struct xdp_desc d;
+
+	if (!kernel_tx(&b->q, &d))
+		return -1;
+	*f = b->q.umem + d.addr;
+	b->done[b->ndone++] = d.addr;
+	b->sent++;
+	return (int)d.len;
+}
+
+static inline void dp_complete(struct dp_bed *b, unsigned n)
+{
+	for (; n && b->ndone; n--)
+		kernel_complete(&b->q, b->done[--b->ndone]);
+}
+
+static inline void dp_expect_sent(struct dp_bed *b, unsigned port, uint32_t len, uint32_t number)
+{
+	const uint8_t *f = NULL;
+	uint8_t want[DP_BUF];
+
+	assert_int_equal(dp_sent(b, &f), len);
+	dp_frame(want, len, DP_MAC_WIRE, DP_MAC_GUEST + port, number);
+	assert_memory_equal(f, want, len);
+}
+
+/* --- the worker's side ------------------------------------------------------ */
+
+static inline void dp_rx(struct dp_bed *b)
+{
+	b->res = (struct dp_result){ 0 };
+	datapath_rx(b->dp, b->now, &b->res);
+}
+
+static inline void dp_tx(struct dp_bed *b)
+{
+	b->res = (struct dp_result){ 0 };
+	datapath_tx(b->dp, b->now, &b->res);
+}
+
+static inline struct dp_port *dp_port(struct dp_bed *b, unsigned port)
+{
+	return b->dp->port[port];
+}
+
+/* --- set-up and what must hold afterwards ------------------------------------ */
+
+static inline void dp_end_open(struct dp_end *e, struct virtq *vq, enum virtq_dir dir, uint64_t features)
+{
+	guest_prepare(&e->g, dir, DP_QSIZE, features, 0);
+	e->g.vq.dir = dir;
+	e->vq = vq;
+	for (unsigned i = 0; i < DP_QSIZE; i++)
+		e->idle[e->nidle++] = (uint16_t)(DP_QSIZE - 1 - i);
+	guest_must(!virtq_start(vq, &e->g.cfg), "virtq_start");
+	vq->enabled = 1;
+}
+
+static inline void dp_open(struct dp_bed *b, uint64_t features)
+{
+	const struct port_config cfg = { .pairs = DP_PAIRS };
+
+	memset(b, 0, sizeof(*b));
+	b->now = 1000000 * DP_MS;
+	guest_must(!nicq_init_memory(&b->q, DP_RING, DP_FRAMES, DP_CHUNK), "nicq_init_memory");
+	nicq_refill(&b->q);
+	for (unsigned i = 0; i < DP_PORTS; i++) {
+		struct port *p = b->port[i] = port_create(i, &cfg);
+
+		guest_must(p, "port_create");
+		for (unsigned k = 0; k < DP_PAIRS; k++) {
+			dp_end_open(&b->rx[i][k], port_rxq(p, k), VIRTQ_RX, features);
+			dp_end_open(&b->tx[i][k], port_txq(p, k), VIRTQ_TX, features);
+		}
+		port_steering(p, DP_SHARE, &p->steering);
+	}
+	guest_must(!datapath_create(&b->q, b->flow, &b->fdb, b->port, DP_PORTS, 1, &b->dp), "datapath_create");
+}
+
+/* Drops of one ring that are not breakage. */
+static inline uint64_t dp_dropped(const struct virtq *vq)
+{
+	uint64_t n = 0;
+
+	for (unsigned e = VIRTQ_OK + 1; e < VIRTQ_FIRST_BROKEN; e++)
+		n += vq->stats.errors[e];
+	return n;
+}
+
+/* Every frame from the wire is with a guest, in a counter, on a list or in the ring. */
+static inline void dp_check_rx(struct dp_bed *b)
+{
+	uint64_t n = b->dp->drop_stray + *b->q.rx.producer - *b->q.rx.consumer;
+
+	for (unsigned i = 0; i < DP_PORTS; i++) {
+		struct dp_port *d = dp_port(b, i);
+		uint32_t listed = 0;
+
+		n += d->drop_hold + d->drop_ring + d->held;
+		for (unsigned k = 0; k < DP_PAIRS; k++) {
+			n += b->rx[i][k].vq->stats.packets + dp_dropped(b->rx[i][k].vq);
+			listed += d->wait[k].count;
+		}
+		assert_int_equal(listed, d->held);
+	}
+	assert_int_equal(n, b->wired + b->mcast);
+}
+
+/* Every packet of a guest was taken by the kernel, is in the tx ring, in a counter, or still the guest's. */
+static inline void dp_check_tx(struct dp_bed *b)
+{
+	uint64_t taken = 0, gone = b->q.stats.tx_errors;
+
+	for (unsigned i = 0; i < DP_PORTS; i++) {
+		gone += dp_port(b, i)->drop_uplink_down;
+		for (unsigned k = 0; k < DP_PAIRS; k++) {
+			const struct virtq *vq = b->tx[i][k].vq;
+			uint64_t dropped = dp_dropped(vq) - vq->stats.errors[VIRTQ_DROP_DISABLED];
+
+			taken += vq->stats.packets;
+			gone += vq->stats.errors[VIRTQ_DROP_DISABLED];
+			if (!vq->broken)	/* the positions of a broken ring say nothing */
+				assert_int_equal((uint16_t)(vq->stats.packets + dropped), vq->next_avail);
+		}
+	}
+	assert_int_equal(taken, gone + b->q.stats.tx_packets);
+	assert_int_equal(b->q.stats.tx_packets, b->sent + *b->q.tx.producer - *b->q.tx.consumer);
+}
+
+static inline void dp_check(struct dp_bed *b)
+{
+	assert_int_equal(frames_check(&b->q.frames), 0);
+	assert_int_equal(b->q.frames.violations, 0);
+	dp_check_rx(b);
+	dp_check_tx(b);
+}
+
+static inline void dp_close(struct dp_bed *b)
+{
+	datapath_destroy(b->dp);
+	for (unsigned i = 0; i < DP_PORTS; i++) {
+		for (unsigned k = 0; k < DP_PAIRS; k++) {
+			virtq_stop(b->rx[i][k].vq);
+			virtq_stop(b->tx[i][k].vq);
+			gmem_put(b->rx[i][k].g.mem);
+			gmem_put(b->tx[i][k].g.mem);
+		}
+		port_destroy(b->port[i]);
+	}
+	nicq_fini(&b->q);
+}
+
+#endif
