@@ -299,12 +299,13 @@ static void the_kernel_gets_more_frames_when_it_runs_low(void **state)
 	(void)state;
 	assert_int_equal(nicq_init_memory(&q, 2048, 4096, CHUNK), 0);
 	nicq_refill(&q);
+	assert_int_equal(q.fill_target, 256);
+	burst(&q, 100);
+	assert_int_equal(q.fill_target, 256);
+	burst(&q, 150);
 	assert_int_equal(q.fill_target, 512);
-	burst(&q, 200);
-	assert_int_equal(q.fill_target, 512);
-	burst(&q, 300);
-	assert_int_equal(q.fill_target, 1024);
-	assert_int_equal(*q.fill.producer - *q.fill.consumer, 1024);
+	assert_int_equal(*q.fill.producer - *q.fill.consumer, 512);
+	burst(&q, 512);
 	burst(&q, 1024);
 	burst(&q, 2048);
 	burst(&q, 2048);
@@ -321,12 +322,12 @@ static void frames_that_were_not_needed_for_long_are_taken_back(void **state)
 	(void)state;
 	assert_int_equal(nicq_init_memory(&q, 2048, 4096, CHUNK), 0);
 	nicq_refill(&q);
-	burst(&q, 300);
-	assert_int_equal(q.fill_target, 1024);
+	burst(&q, 150);
+	assert_int_equal(q.fill_target, 512);
 	for (unsigned i = 0; i < 1100000 / 32; i++)
 		burst(&q, 32);
-	assert_int_equal(q.fill_target, 512);
-	assert_int_equal(*q.fill.producer - *q.fill.consumer, 512);
+	assert_int_equal(q.fill_target, 256);
+	assert_int_equal(*q.fill.producer - *q.fill.consumer, 256);
 	assert_int_equal(frames_check(&q.frames), 0);
 	nicq_fini(&q);
 }

@@ -35,9 +35,8 @@
 
 /* Copy mode sends 32 frames per call (more where XDP_MAX_TX_SKB_BUDGET is known): enough calls for 512. */
 #define FLUSH_ROUNDS 16
-#define FILL_LOW 512	/* frames in the fill ring to begin with */
+#define FILL_LOW 256	/* frames in the fill ring to begin with */
 #define FILL_REVIEW 1000000	/* received frames after which fill_target may fall */
-#define TX_REAP 64	/* frames out for sending, beyond which completions are collected at once */
 
 static uint32_t frame_of(const struct nicq *q, uint64_t addr)
 {
@@ -164,7 +163,7 @@ unsigned nicq_reap(struct nicq *q)
 	return good;
 }
 
-static unsigned tx_room_now(struct nicq *q, unsigned want)
+static unsigned tx_room_now(struct nicq *q, uint32_t want)
 {
 	uint32_t room = xsk_prod_nb_free(&q->tx, want);
 
@@ -174,22 +173,15 @@ static unsigned tx_room_now(struct nicq *q, unsigned want)
 		return 0;
 	if (room > q->tx_limit - q->tx_outstanding)
 		room = q->tx_limit - q->tx_outstanding;
-	return room;
+	return room < want ? room : want;
 }
 
 unsigned nicq_tx_room(struct nicq *q, unsigned want)
 {
-	unsigned room = tx_room_now(q, want);
-
-	/*
-	 * Long before the completion ring is half full (sending stops when it is full): the fewer frames go
-	 * round, the more of them are in the cache.
-	 */
-	if (room < want || q->tx_outstanding > TX_REAP) {
+	/* Every time: the fewer frames go round, the more of them are in the cache. */
+	if (q->tx_outstanding)
 		nicq_reap(q);
-		room = tx_room_now(q, want);
-	}
-	return room < want ? room : want;
+	return tx_room_now(q, want);
 }
 
 bool nicq_tx_unsent(const struct nicq *q)

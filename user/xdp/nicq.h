@@ -81,7 +81,7 @@ static inline void nicq_recycle(struct nicq *q, const struct nicq_pkt *p)
 /* Tops the fill ring up to fill_target from the free list, in bulk; wakes the driver when it asks for it. */
 void nicq_refill(struct nicq *q);
 
-/* How many frames can be sent now (free frames and tx ring room); reaps completions when few. */
+/* How many frames can be sent now, up to @want (free frames and tx ring room); collects sent frames first. */
 unsigned nicq_tx_room(struct nicq *q, unsigned want);
 /*
  * Buffer for the next frame to send (room was checked); NICQ_MAX_FRAME(chunk) bytes. NULL when there is none.
