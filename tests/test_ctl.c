@@ -22,6 +22,7 @@
 #include "ctl/client.h"
 #include "ctl/names.h"
 #include "ctl/show.h"
+#include "fake_host.h"
 #include "vu.h"
 
 struct fixture {
@@ -34,30 +35,6 @@ struct fixture {
 	int stop;
 	pthread_t thread;
 };
-
-static int fake_listen(const struct host_ops *h, const char *path, mode_t mode, uid_t uid, gid_t gid)
-{
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-
-	(void)h;
-	(void)uid;
-	(void)gid;
-	snprintf(sa.sun_path, sizeof(sa.sun_path), "%s", path);
-	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || chmod(path, mode) < 0 || listen(fd, 64) < 0) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
-	return fd;
-}
-
-static int fake_unlink(const struct host_ops *h, const char *path)
-{
-	(void)h;
-	return unlink(path) < 0 ? -errno : 0;
-}
 
 static json_t *fake_status(void *ctx)
 {
@@ -108,25 +85,11 @@ static int teardown(void **state)
 	return bad ? -1 : 0;
 }
 
-static void settle(struct fixture *f)
-{
-	for (int i = 0; i < 100000; i++) {
-		int n = loop_once(f->loop, 0);
-
-		assert_true(n >= 0);
-		if (!n)
-			return;
-	}
-	fail_msg("the loop spins");
-}
-
 static int dial(struct fixture *f)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+	int fd = fake_connect(NULL, f->path);
 
-	memcpy(sa.sun_path, f->path, sizeof(sa.sun_path));
-	assert_int_equal(connect(fd, (struct sockaddr *)&sa, sizeof(sa)), 0);
+	assert_true(fd >= 0);
 	return fd;
 }
 
@@ -146,7 +109,7 @@ static json_t *hear(struct fixture *f, int fd)
 		ssize_t n = recv(fd, line + len, 1, 0);
 
 		if (n < 0 && errno == EAGAIN) {	/* more may come now that there is room */
-			settle(f);
+			fake_settle(f->loop);
 			n = recv(fd, line + len, 1, 0);
 		}
 		if (n != 1)
@@ -178,11 +141,11 @@ static json_t *ask(struct fixture *f, const char *line)
 	json_t *o;
 
 	say(fd, line);
-	settle(f);
+	fake_settle(f->loop);
 	o = hear(f, fd);
 	assert_non_null(o);
 	close(fd);
-	settle(f);
+	fake_settle(f->loop);
 	return o;
 }
 
@@ -264,10 +227,10 @@ static void requests_may_come_in_any_pieces(void **state)
 	fd = dial(f);
 	for (size_t i = 0; i < sizeof(two) - 1; i++) {
 		assert_int_equal(send(fd, two + i, 1, 0), 1);
-		settle(f);
+		fake_settle(f->loop);
 	}
 	say(fd, two);
-	settle(f);
+	fake_settle(f->loop);
 	for (int i = 0; i < 4; i++) {
 		json_t *o = hear(f, fd);
 
@@ -287,7 +250,7 @@ static void a_client_that_only_reads_on_gets_its_answer(void **state)
 	fd = dial(f);
 	say(fd, "{\"method\":\"status\",\"id\":1}\n");
 	shutdown(fd, SHUT_WR);
-	settle(f);
+	fake_settle(f->loop);
 	o = hear(f, fd);
 	assert_non_null(json_object_get(o, "result"));
 	json_decref(o);
@@ -323,9 +286,9 @@ static void a_request_that_is_too_long_is_refused_and_ends_the_connection(void *
 
 			if (n > 0)
 				at += (size_t)n;
-			settle(f);
+			fake_settle(f->loop);
 		}
-		settle(f);
+		fake_settle(f->loop);
 		o = hear(f, fd);
 		assert_non_null(json_object_get(o, over ? "error" : "result"));
 		if (over)
@@ -334,7 +297,7 @@ static void a_request_that_is_too_long_is_refused_and_ends_the_connection(void *
 		assert_int_equal(is_closed(fd), over);
 		json_decref(o);
 		close(fd);
-		settle(f);
+		fake_settle(f->loop);
 	}
 	free(big);
 }
@@ -351,14 +314,14 @@ static void a_monitor_sees_events_and_others_do_not(void **state)
 	other = dial(f);
 	say(monitor, "{\"method\":\"monitor\",\"id\":5}\n");
 	say(other, "{\"method\":\"version\"}\n");
-	settle(f);
+	fake_settle(f->loop);
 	json_decref(hear(f, other));
 	o = hear(f, monitor);
 	assert_int_equal(json_integer_value(json_object_get(o, "id")), 5);
 	json_decref(o);
 	api_event(f->api, json_pack("{s:s, s:s}", "event", "port_up", "subject", "vm0"));
 	api_event(f->api, NULL);
-	settle(f);
+	fake_settle(f->loop);
 	o = hear(f, monitor);
 	assert_string_equal(json_string_value(json_object_get(o, "event")), "port_up");
 	assert_string_equal(json_string_value(json_object_get(o, "subject")), "vm0");
@@ -369,7 +332,7 @@ static void a_monitor_sees_events_and_others_do_not(void **state)
 	assert_null(hear(f, monitor));
 	assert_null(hear(f, other));
 	say(monitor, "{\"method\":\"version\",\"id\":6}\n");	/* may still ask */
-	settle(f);
+	fake_settle(f->loop);
 	o = hear(f, monitor);
 	assert_int_equal(json_integer_value(json_object_get(o, "id")), 6);
 	json_decref(o);
@@ -390,13 +353,13 @@ static void a_monitor_that_does_not_read_is_cut_off_and_told(void **state)
 	text[sizeof(text) - 1] = 0;
 	fd = dial(f);
 	say(fd, "{\"method\":\"monitor\"}\n");
-	settle(f);
+	fake_settle(f->loop);
 	for (unsigned i = 0; i < 100000; i++) {
 		api_event(f->api, json_pack("{s:s, s:s}", "event", "test", "detail", text));
 		if (i % 64 == 0)
-			settle(f);
+			fake_settle(f->loop);
 	}
-	settle(f);
+	fake_settle(f->loop);
 	while ((o = hear(f, fd))) {	/* whole lines only */
 		snprintf(last, sizeof(last), "%s", json_string_value(json_object_get(o, "event")) ?: "");
 		json_decref(o);
@@ -421,7 +384,7 @@ static void requests_whose_answers_are_not_read_are_not_taken(void **state)
 	fd = dial(f);
 	while (send(fd, line, sizeof(line) - 1, MSG_NOSIGNAL) == sizeof(line) - 1) {
 		sent++;
-		settle(f);
+		fake_settle(f->loop);
 		assert_true(sent < 1000000);
 	}
 	assert_true(f->asked < 1000);
@@ -443,7 +406,7 @@ static void an_answer_too_large_for_the_queue_ends_the_connection(void **state)
 	open_api(f);
 	fd = dial(f);
 	say(fd, "{\"method\":\"status\"}\n");
-	settle(f);
+	fake_settle(f->loop);
 	assert_true(is_closed(fd));
 	close(fd);
 }
@@ -457,16 +420,16 @@ static void at_most_thirty_two_clients_are_served(void **state)
 	open_api(f);
 	for (int i = 0; i <= API_CLIENTS; i++) {
 		fd[i] = dial(f);
-		settle(f);
+		fake_settle(f->loop);
 	}
 	assert_true(is_closed(fd[API_CLIENTS]));
 	assert_false(is_closed(fd[0]));
 	close(fd[API_CLIENTS]);
 	close(fd[0]);
-	settle(f);
+	fake_settle(f->loop);
 	fd[0] = dial(f);
 	say(fd[0], "{\"method\":\"version\"}\n");
-	settle(f);
+	fake_settle(f->loop);
 	o = hear(f, fd[0]);
 	assert_non_null(o);
 	json_decref(o);
@@ -523,7 +486,7 @@ static struct output run(struct fixture *f, int (*command)(const struct client_e
 	pthread_join(f->thread, NULL);
 	fclose(env.out);
 	fclose(env.err);
-	settle(f);
+	fake_settle(f->loop);
 	return o;
 }
 

@@ -17,6 +17,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "vhost/endpoint.h"
+#include "fake_host.h"
 #include "vu.h"
 
 #define HDR 12
@@ -33,52 +34,6 @@ struct fixture {
 };
 
 /* ---- a host that offers UNIX sockets and nothing else ---- */
-
-static int unix_socket(const char *path, struct sockaddr_un *sa)
-{
-	*sa = (struct sockaddr_un){ .sun_family = AF_UNIX };
-	snprintf(sa->sun_path, sizeof(sa->sun_path), "%s", path);
-	return socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
-}
-
-static int fake_listen(const struct host_ops *h, const char *path, mode_t mode, uid_t uid, gid_t gid)
-{
-	struct sockaddr_un sa;
-	int fd = unix_socket(path, &sa);
-
-	(void)h;
-	(void)uid;
-	(void)gid;
-	if (fd < 0 || bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 || chmod(path, mode) < 0 ||
-	    listen(fd, 64) < 0) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
-	return fd;
-}
-
-static int fake_connect(const struct host_ops *h, const char *path)
-{
-	struct sockaddr_un sa;
-	int fd = unix_socket(path, &sa);
-
-	(void)h;
-	if (fd < 0 || connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
-		int err = -errno;
-
-		close(fd);
-		return err;
-	}
-	return fd;
-}
-
-static int fake_unlink(const struct host_ops *h, const char *path)
-{
-	(void)h;
-	return unlink(path) < 0 ? -errno : 0;
-}
 
 static void on_connected(void *ctx)
 {
@@ -140,19 +95,6 @@ static int teardown(void **state)
 static void open_endpoint(struct fixture *f)
 {
 	assert_int_equal(endpoint_open(f->loop, &f->host, &f->cfg, &vu_ops, &events, &f->fake, &f->e), 0);
-}
-
-/* Runs the loop until it has nothing more to do. */
-static void settle(struct fixture *f)
-{
-	for (int i = 0; i < 100000; i++) {
-		int n = loop_once(f->loop, 0);
-
-		assert_true(n >= 0);
-		if (!n)
-			return;
-	}
-	fail_msg("the loop spins");
 }
 
 static int peer(struct fixture *f)
@@ -220,7 +162,7 @@ static bool is_closed(int fd)
 
 static void expect_closed(struct fixture *f, int fd)
 {
-	settle(f);
+	fake_settle(f->loop);
 	assert_true(is_closed(fd));
 	assert_null(endpoint_session(f->e));
 	close(fd);
@@ -236,14 +178,14 @@ static void a_message_is_answered(void **state)
 	open_endpoint(f);
 	fd = peer(f);
 	send_message(fd, vu_msg(VHOST_USER_GET_FEATURES, 0, 0), NULL, 0);
-	settle(f);
+	fake_settle(f->loop);
 	expect_reply(fd, VHOST_USER_GET_FEATURES, VU_FEATURES);
 	assert_int_equal(f->connected, 1);
 	endpoint_peer(f->e, &pid, &uid);
 	assert_int_equal(pid, getpid());
 	assert_int_equal(uid, getuid());
 	close(fd);
-	settle(f);
+	fake_settle(f->loop);
 	assert_int_equal(f->disconnected, 1);
 	assert_int_equal(endpoint_stats(f->e)->bad, 0);
 	endpoint_peer(f->e, &pid, &uid);
@@ -263,7 +205,7 @@ static void a_message_may_come_byte_by_byte(void **state)
 	ev = eventfd(0, EFD_CLOEXEC);
 	for (size_t i = 0; i < len; i++) {
 		send_raw(fd, wire + i, 1, &ev, i == 0);
-		settle(f);
+		fake_settle(f->loop);
 	}
 	assert_true(session_state(endpoint_session(f->e))->ring[0].callfd >= 0);
 	close(ev);
@@ -286,10 +228,10 @@ static void a_message_cut_at_every_byte_then_closed_leaves_nothing(void **state)
 
 		if (cut)
 			send_raw(fd, wire, cut, &mem, 1);
-		settle(f);
+		fake_settle(f->loop);
 		assert_non_null(endpoint_session(f->e));
 		close(fd);
-		settle(f);
+		fake_settle(f->loop);
 		assert_null(endpoint_session(f->e));
 		assert_int_equal(vu_open_fds(), fds);
 	}
@@ -308,7 +250,7 @@ static void messages_sent_in_one_go_keep_their_own_fds(void **state)
 	send_message(fd, vu_u64(VHOST_USER_SET_VRING_CALL, 0), &ev[0], 1);
 	send_message(fd, vu_u64(VHOST_USER_SET_VRING_CALL, 1), &ev[1], 1);
 	send_message(fd, vu_msg(VHOST_USER_GET_FEATURES, 0, 0), NULL, 0);
-	settle(f);
+	fake_settle(f->loop);
 	expect_reply(fd, VHOST_USER_GET_FEATURES, VU_FEATURES);
 	st = session_state(endpoint_session(f->e));
 	assert_true(st->ring[0].callfd >= 0 && st->ring[1].callfd >= 0);
@@ -391,13 +333,13 @@ static void a_second_connection_is_refused_and_the_first_unharmed(void **state)
 
 	open_endpoint(f);
 	first = peer(f);
-	settle(f);
+	fake_settle(f->loop);
 	second = peer(f);
 	send_message(second, vu_msg(VHOST_USER_GET_FEATURES, 0, 0), NULL, 0);
-	settle(f);
+	fake_settle(f->loop);
 	assert_true(is_closed(second));
 	send_message(first, vu_msg(VHOST_USER_GET_FEATURES, 0, 0), NULL, 0);
-	settle(f);
+	fake_settle(f->loop);
 	expect_reply(first, VHOST_USER_GET_FEATURES, VU_FEATURES);
 	assert_int_equal(endpoint_stats(f->e)->refused, 1);
 	assert_int_equal(f->connected, 1);
@@ -413,15 +355,15 @@ static void a_dead_connection_does_not_keep_its_successor_out(void **state)
 	open_endpoint(f);
 	for (int i = 0; i < 10; i++) {
 		first = peer(f);
-		settle(f);
+		fake_settle(f->loop);
 		second = peer(f);	/* both events come in one round, in either order */
 		close(first);
-		settle(f);
+		fake_settle(f->loop);
 		send_message(second, vu_msg(VHOST_USER_GET_FEATURES, 0, 0), NULL, 0);
-		settle(f);
+		fake_settle(f->loop);
 		expect_reply(second, VHOST_USER_GET_FEATURES, VU_FEATURES);
 		close(second);
-		settle(f);
+		fake_settle(f->loop);
 	}
 	assert_int_equal(endpoint_stats(f->e)->refused, 0);
 }
@@ -443,10 +385,10 @@ static void a_thousand_connections_leave_nothing(void **state)
 		send_message(fd, vu_addr(1, VU_RING(1)), NULL, 0);
 		send_message(fd, vu_u64(VHOST_USER_SET_VRING_KICK, 1), &ev, 1);
 		f->fake.log[0] = 0;
-		settle(f);
+		fake_settle(f->loop);
 		assert_string_equal(f->fake.log, "start 1;");
 		close(fd);
-		settle(f);
+		fake_settle(f->loop);
 		assert_string_equal(f->fake.log, "start 1;stop 1;");
 	}
 	assert_int_equal(vu_open_fds(), fds);
@@ -481,7 +423,7 @@ static void a_connection_without_a_message_has_no_deadline(void **state)
 	open_endpoint(f);
 	fd = peer(f);
 	send_message(fd, vu_msg(VHOST_USER_SET_OWNER, 0, 0), NULL, 0);
-	settle(f);
+	fake_settle(f->loop);
 	end = clock_now() + 5 * NSEC_PER_MSEC;
 	while (clock_now() < end)
 		assert_true(loop_once(f->loop, 1) >= 0);
@@ -535,7 +477,7 @@ static void a_slow_reader_of_replies_stays(void **state)
 	fd = peer(f);
 	for (unsigned i = 0; i < left; i++)
 		send_message(fd, vu_msg(VHOST_USER_GET_FEATURES, 0, 0), NULL, 0);
-	settle(f);
+	fake_settle(f->loop);
 	while (left--) {	/* one before each deadline */
 		expect_reply(fd, VHOST_USER_GET_FEATURES, VU_FEATURES);
 		assert_int_equal(loop_once(f->loop, -1), 1);
@@ -574,14 +516,14 @@ static void one_round_handles_a_bounded_number_of_messages(void **state)
 
 	open_endpoint(f);
 	fd = peer(f);
-	settle(f);
+	fake_settle(f->loop);
 	for (int i = 0; i < 150; i++)
 		send_raw(fd, &m.hdr, HDR, NULL, 0);
 	for (unsigned want = 64; want <= 128; want += 64) {
 		assert_int_equal(loop_once(f->loop, 0), 1);
 		assert_int_equal(f->fake.changes, want);
 	}
-	settle(f);
+	fake_settle(f->loop);
 	assert_int_equal(f->fake.changes, 150);
 	close(fd);
 }
@@ -597,7 +539,7 @@ static void a_refused_message_leaves_the_connection_open(void **state)
 	send_message(fd, vu_u64(VHOST_USER_SET_PROTOCOL_FEATURES, VU_PROTOCOL), NULL, 0);
 	m.hdr.flags |= VHOST_USER_NEED_REPLY;
 	send_message(fd, m, NULL, 0);
-	settle(f);
+	fake_settle(f->loop);
 	expect_reply(fd, VHOST_USER_SET_FEATURES, 1);
 	assert_non_null(endpoint_session(f->e));
 	assert_int_equal(endpoint_stats(f->e)->bad, 0);
@@ -611,14 +553,14 @@ static void a_connection_can_be_thrown_out(void **state)
 
 	open_endpoint(f);
 	fd = peer(f);
-	settle(f);
+	fake_settle(f->loop);
 	endpoint_kick_out(f->e, "tired of it");
 	assert_string_equal(f->why, "tired of it");
 	endpoint_kick_out(f->e, "again");
 	expect_closed(f, fd);
 	assert_int_equal(f->disconnected, 1);
 	fd = peer(f);	/* and may come back */
-	settle(f);
+	fake_settle(f->loop);
 	assert_int_equal(f->connected, 2);
 	close(fd);
 }
@@ -635,7 +577,7 @@ static void running_out_of_fds_does_not_spin(void **state)
 	low = old;
 	low.rlim_cur = (rlim_t)fd + 1;
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &low), 0);
-	settle(f);
+	fake_settle(f->loop);
 	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
 	assert_int_equal(f->connected, 0);
 	while (!f->connected)
@@ -703,10 +645,10 @@ static void a_client_connects_again_and_again(void **state)
 	for (int i = 0; i < 3; i++) {
 		fd = accept_from(f, listener);
 		send_message(fd, vu_msg(VHOST_USER_GET_FEATURES, 0, 0), NULL, 0);
-		settle(f);
+		fake_settle(f->loop);
 		expect_reply(fd, VHOST_USER_GET_FEATURES, VU_FEATURES);
 		close(fd);
-		settle(f);
+		fake_settle(f->loop);
 		assert_int_equal(f->disconnected, i + 1);
 	}
 	close(listener);
@@ -728,7 +670,7 @@ static void a_client_waits_for_its_server_to_appear(void **state)
 	close(listener);
 	unlink(f->cfg.path);
 	close(fd);
-	settle(f);
+	fake_settle(f->loop);
 	assert_int_equal(loop_once(f->loop, -1), 1);	/* tries on, in vain */
 	assert_int_equal(f->connected, 1);
 }
