@@ -94,11 +94,11 @@ static void every_option_arrives(void **state)
 	struct config c;
 
 	(void)state;
-	good(&c, ARGS("--uplink=enp1s0f0", "--name=front.1_a-b", "--queues", "4", "--xdp-mode", "copy", "--xdp-attach",
+	good(&c, ARGS("--uplink=enp1s0f0", "--name=front1_a-b", "--queues", "4", "--xdp-mode", "copy", "--xdp-attach",
 		      "dispatcher", "--wait", "busy", "--cpus", "0,2-4,7", "--unknown", "guest", "--log-level",
 		      "debug", PORT));
 	assert_string_equal(c.uplink.ifname, "enp1s0f0");
-	assert_string_equal(c.uplink.name, "front.1_a-b");
+	assert_string_equal(c.uplink.name, "front1_a-b");
 	assert_int_equal(c.uplink.queues, 4);
 	assert_int_equal(c.uplink.mode, UPLINK_COPY);
 	assert_int_equal(c.uplink.attach, UPLINK_ATTACH_DISPATCHER);
@@ -277,6 +277,8 @@ static void names_are_checked(void **state)
 	(void)state;
 	bad(ARGS(UP, PORT, "--name", "../x"), "--name: ");
 	bad(ARGS(UP, PORT, "--name", "a/b"), "--name: ");
+	bad(ARGS(UP, PORT, "--name", "a.b"), "--name: ");
+	bad(ARGS("--uplink", "eth0.5", PORT), "--name");
 	bad(ARGS(UP, PORT, "--name", ".hidden"), "--name: ");
 	bad(ARGS(UP, PORT, "--name", ""), "--name: ");
 	bad(ARGS("--uplink", "", PORT), "not an interface name");
