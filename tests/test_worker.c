@@ -1,0 +1,258 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/* A worker's thread over rings in memory: when it sleeps, what wakes it, and that no kick is missed. */
+#include <sched.h>
+#include <sys/eventfd.h>
+
+#include "base/clock.h"
+#include "bridge/worker.h"
+#include "dp.h"
+
+#define FEATURES (GUEST_V1 | GUEST_MRG | GUEST_EVENT)
+#define DEADLINE_NS (20 * NSEC_PER_SEC)
+
+static struct dp_bed bed;
+static struct worker worker;
+static int kick[DP_PORTS][DP_PAIRS];
+
+static struct dp_tx *tx_of(unsigned port, unsigned pair)
+{
+	for (uint32_t i = 0; i < bed.dp->ntx; i++)
+		if (bed.dp->tx[i].vq == bed.tx[port][pair].vq)
+			return &bed.dp->tx[i];
+	return NULL;
+}
+
+static void start(enum wait_mode wait)
+{
+	assert_int_equal(worker_init(&worker, 0, -1, wait), 0);
+	assert_int_equal(worker_add(&worker, bed.dp), 0);
+	for (unsigned i = 0; i < DP_PORTS; i++)
+		for (unsigned k = 0; k < DP_PAIRS; k++) {
+			bed.tx[i][k].vq->kickfd = kick[i][k];
+			assert_int_equal(worker_kickfd(&worker, tx_of(i, k), kick[i][k], true), 0);
+		}
+	assert_int_equal(worker_start(&worker), 0);
+}
+
+static int setup(void **state)
+{
+	dp_open(&bed, FEATURES);
+	for (unsigned i = 0; i < DP_PORTS * DP_PAIRS; i++)
+		kick[i / DP_PAIRS][i % DP_PAIRS] = eventfd(0, EFD_NONBLOCK);
+	*state = &bed;
+	return 0;
+}
+
+static int teardown(void **state)
+{
+	worker_stop(&worker);
+	worker_fini(&worker);
+	for (unsigned i = 0; i < DP_PORTS * DP_PAIRS; i++)
+		close(kick[i / DP_PAIRS][i % DP_PAIRS]);
+	dp_check(*state);
+	dp_close(*state);
+	return 0;
+}
+
+#define wait_until(what) do { \
+	const uint64_t end_ = clock_now() + DEADLINE_NS; \
+	while (!(what)) { \
+		assert_true(clock_now() < end_); \
+		sched_yield(); \
+	} \
+} while (0)
+
+static bool all_armed(void)
+{
+	for (unsigned i = 0; i < DP_PORTS * DP_PAIRS; i++)
+		if (!READ_ONCE(tx_of(i / DP_PAIRS, i % DP_PAIRS)->armed))
+			return false;
+	return true;
+}
+
+/* As a driver with event indexes does it: no kick unless the device wants one. Return: it was kicked. */
+static bool send_and_kick(unsigned port, unsigned pair, uint32_t number)
+{
+	struct dp_end *e = &bed.tx[port][pair];
+	uint16_t old = e->g.avail_idx, event;
+	uint64_t one = 1;
+
+	if (!dp_send(&bed, port, pair, 60, number))
+		return false;
+	full_barrier();
+	event = READ_ONCE(*(uint16_t *)(void *)&e->g.used->ring[DP_QSIZE]);
+	if (!vring_need_event(event, e->g.avail_idx, old))
+		return false;
+	assert_int_equal(write(kick[port][pair], &one, sizeof(one)), sizeof(one));
+	return true;
+}
+
+static bool sent(uint32_t *number)
+{
+	const uint8_t *f;
+
+	if (dp_sent(&bed, &f) < 0)
+		return false;
+	*number = dp_number(f);
+	dp_complete(&bed, 1);
+	return true;
+}
+
+static void no_kick_is_missed(enum wait_mode wait)
+{
+	unsigned i, kicks = 0;
+	uint32_t number = 0;
+	uint64_t seed = 3;
+
+	start(wait);
+	for (i = 1; i <= 20000; i++) {
+		unsigned port = i % 2, pair = i / 2 % 2;
+
+		/* Around the moment when it goes to sleep, and at any other. */
+		if (wait != WAIT_BUSY && i % 8 == 0)
+			wait_until(READ_ONCE(tx_of(port, pair)->armed));
+		for (unsigned n = guest_random(&seed) % 64; n; n--)
+			cpu_relax();
+		kicks += send_and_kick(port, pair, i);
+		wait_until(sent(&number));
+		assert_int_equal(number, i);
+	}
+	assert_true(wait == WAIT_BUSY ? kicks <= 4 : kicks > 100);
+}
+
+static void an_adaptive_worker_misses_no_kick(void **state)
+{
+	(void)state;
+	no_kick_is_missed(WAIT_ADAPTIVE);
+}
+
+static void an_interrupt_worker_misses_no_kick(void **state)
+{
+	(void)state;
+	no_kick_is_missed(WAIT_INTERRUPT);
+}
+
+static void a_busy_worker_needs_no_kick(void **state)
+{
+	(void)state;
+	no_kick_is_missed(WAIT_BUSY);
+	assert_int_equal(worker.stats.sleeps, 0);
+}
+
+static void an_idle_worker_sleeps_until_it_is_woken(void **state)
+{
+	uint64_t loops, sleeps;
+
+	(void)state;
+	start(WAIT_ADAPTIVE);
+	wait_until(all_armed() && READ_ONCE(worker.stats.sleeps));
+	loops = READ_ONCE(worker.stats.loops);
+	sleeps = READ_ONCE(worker.stats.sleeps);
+	usleep(30000);		/* a worker that polls does thousands of rounds */
+	assert_in_range(READ_ONCE(worker.stats.loops) - loops, 0, 2);
+	worker_wake(&worker);
+	wait_until(READ_ONCE(worker.stats.sleeps) > sleeps);
+}
+
+static void the_kick_of_a_sleeping_ring_is_seen_while_another_is_busy(void **state)
+{
+	uint32_t number = 0, n = 2;
+
+	(void)state;
+	start(WAIT_ADAPTIVE);
+	wait_until(all_armed());
+	while (number != 1) {
+		send_and_kick(0, 0, n++);
+		if (n == 1000)
+			send_and_kick(1, 1, 1);
+		assert_true(n < 100000000);
+		while (number != 1 && sent(&number))
+			;
+	}
+	worker_stop(&worker);
+	while (sent(&number))
+		;
+}
+
+static void a_nic_that_takes_nothing_lets_the_worker_sleep(void **state)
+{
+	uint64_t loops, sleeps;
+	uint32_t number = 0;
+
+	(void)state;
+	bed.q.tx_limit = 0;
+	start(WAIT_ADAPTIVE);
+	wait_until(all_armed());
+	send_and_kick(0, 0, 5);
+	wait_until(!READ_ONCE(tx_of(0, 0)->armed));
+	sleeps = READ_ONCE(worker.stats.sleeps);
+	loops = READ_ONCE(worker.stats.loops);
+	wait_until(READ_ONCE(worker.stats.sleeps) > sleeps + 10);
+	assert_in_range(READ_ONCE(worker.stats.loops) - loops, 1, 2 * (READ_ONCE(worker.stats.sleeps) - sleeps));
+	WRITE_ONCE(bed.q.tx_limit, DP_RING);
+	wait_until(sent(&number));
+	assert_int_equal(number, 5);
+}
+
+static void frames_lost_while_it_slept_are_found_once_it_is_woken(void **state)
+{
+	(void)state;
+	start(WAIT_ADAPTIVE);
+	wait_until(all_armed());
+	WRITE_ONCE(bed.flow[1].seq, DP_SHARE);
+	bed.never += DP_SHARE;
+	worker_wake(&worker);
+	wait_until(READ_ONCE(bed.flow[1].consumed) == DP_SHARE);
+	assert_int_equal(READ_ONCE(dp_port(&bed, 1)->lost), DP_SHARE);
+}
+
+static void a_ring_that_loses_its_kick_fd_is_polled(void **state)
+{
+	struct virtq *vq = bed.tx[1][0].vq;
+	uint32_t number = 0;
+
+	(void)state;
+	start(WAIT_INTERRUPT);
+	wait_until(all_armed());
+	spin_lock(&vq->lock);
+	vq->kickfd = -1;
+	WRITE_ONCE(tx_of(1, 0)->armed, 0);
+	spin_unlock(&vq->lock);
+	assert_int_equal(worker_kickfd(&worker, NULL, kick[1][0], false), 0);
+	worker_wake(&worker);
+	for (uint32_t i = 0; i < 5; i++) {
+		assert_true(dp_send(&bed, 1, 0, 60, i));
+		wait_until(sent(&number));
+		assert_int_equal(number, i);
+	}
+}
+
+static void a_worker_that_never_started_can_be_taken_down(void **state)
+{
+	(void)state;
+	assert_int_equal(worker_init(&worker, 0, -1, WAIT_ADAPTIVE), 0);
+	worker_stop(&worker);
+	worker_fini(&worker);
+	worker_fini(&worker);
+	assert_int_equal(worker_init(&worker, 0, 1 << 9, WAIT_ADAPTIVE), 0);
+	assert_true(worker_start(&worker) < 0);	/* there is no such CPU */
+}
+
+#define worker_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		worker_test(an_adaptive_worker_misses_no_kick),
+		worker_test(an_interrupt_worker_misses_no_kick),
+		worker_test(a_busy_worker_needs_no_kick),
+		worker_test(an_idle_worker_sleeps_until_it_is_woken),
+		worker_test(the_kick_of_a_sleeping_ring_is_seen_while_another_is_busy),
+		worker_test(a_nic_that_takes_nothing_lets_the_worker_sleep),
+		worker_test(frames_lost_while_it_slept_are_found_once_it_is_woken),
+		worker_test(a_ring_that_loses_its_kick_fd_is_polled),
+		worker_test(a_worker_that_never_started_can_be_taken_down),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
