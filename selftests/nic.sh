@@ -138,6 +138,23 @@ test_an_xdp_program_taken_away_is_noticed() {
 	bpftool link detach pinned /sys/fs/bpf/viaduct/nic0/link || return 1
 	wait_for 5 link_map_is 0 reason VD_REASON_ERROR && stop_viaduct && nothing_is_left
 }
+loops_now() { status '[.workers[].loops] | add'; }
+# A worker that spins makes hundreds of thousands of loops a second; one that sleeps makes some tens.
+worker_is_quiet() {
+	local a b
+	a=$(loops_now); sleep 0.5; b=$(loops_now)
+	[ $((b - a)) -lt 2000 ]
+}
+test_a_nic_that_is_down_keeps_no_worker_busy_and_traffic_returns_with_it() {
+	up && start_tap_guest && pings in_guest $WIRE_IP || return 1
+	ip link set nic0 down && wait_for 5 link_map_is 0 up 0 && wait_for 5 worker_is_quiet || return 1
+	ip link set nic0 up && wait_for 5 link_map_is 0 up 1 && in_guest ip neigh flush dev tap0 && wait_for 5 pings in_guest $WIRE_IP &&
+		pings in_wire $GUEST_IP
+}
+test_a_nic_that_is_gone_keeps_no_worker_busy() {
+	up && start_tap_guest && pings in_guest $WIRE_IP || return 1
+	ip link del nic0 && wait_for 5 link_map_is 0 reason VD_REASON_GONE && wait_for 5 worker_is_quiet
+}
 test_a_removed_nic_is_noticed_and_the_exit_is_clean() {
 	up && start_tap_guest || return 1
 	ip link del nic0

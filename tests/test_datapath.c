@@ -290,7 +290,12 @@ static void frames_wait_for_buffers_and_are_delivered_when_they_come(void **stat
 	dp_rx(b);
 	assert_int_equal(dp_port(b, 0)->held, 10);
 	b->now += DP_HOLD_NS - 1;	/* it took some meanwhile: the wait begins anew */
-	dp_offer(&b->rx[0][0], 10);
+	dp_offer(&b->rx[0][0], 5);
+	dp_rx(b);
+	b->now += DP_HOLD_NS - 1;
+	dp_rx(b);
+	assert_int_equal(dp_port(b, 0)->held, 5);
+	dp_offer(&b->rx[0][0], 5);
 	dp_rx(b);
 	assert_false(b->res.waiting);
 	for (i = 0; i < 20; i++)

@@ -16,6 +16,7 @@
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -23,6 +24,7 @@
 
 #define SPIN_NS (50 * NSEC_PER_USEC)	/* adaptive: how long to poll on after the last packet */
 #define MAX_EVENTS 64
+#define MAX_SOCKET_ERRORS 64		/* then the sockets are not watched until the link changes */
 #define PEEK_LOOPS 32			/* busy worker: how often to look for kicks of sleeping rings */
 #define UNWATCH_LOOPS 256		/* passes with work since the last sleep, until sockets are not watched */
 #define SLEEP_WAITING_MS 1		/* something waits that nobody will announce */
@@ -68,24 +70,50 @@ static int watch_socket(struct worker *w, int fd)
 	return epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) < 0 && errno != EEXIST ? -errno : 0;
 }
 
-/* True when all of them are watched. */
-static bool watch_sockets(struct worker *w)
-{
-	bool all = true;
-
-	for (uint32_t i = 0; i < w->ndp; i++)
-		if (watch_socket(w, w->dp[i]->nicq->fd))
-			all = false;
-	w->watching = all;
-	return all;
-}
-
 static void unwatch_sockets(struct worker *w)
 {
 	for (uint32_t i = 0; i < w->ndp; i++)
 		if (w->dp[i]->nicq->fd >= 0)
 			epoll_ctl(w->epfd, EPOLL_CTL_DEL, w->dp[i]->nicq->fd, NULL);
 	w->watching = false;
+}
+
+/*
+ * A device that goes down or away leaves an error on its sockets, which makes epoll return at once until
+ * somebody takes it. Should that not help, the sockets are left out until the control thread wakes us:
+ * it does so at every change of the link.
+ */
+static void take_errors(struct worker *w)
+{
+	socklen_t len = sizeof(int);
+	int err;
+
+	for (uint32_t i = 0; i < w->ndp; i++)
+		getsockopt(w->dp[i]->nicq->fd, SOL_SOCKET, SO_ERROR, &err, &len);
+	if (w->mcast)
+		getsockopt(mcast_fd(w->mcast), SOL_SOCKET, SO_ERROR, &err, &len);
+	if (++w->socket_errors < MAX_SOCKET_ERRORS)
+		return;
+	unwatch_sockets(w);
+	if (w->mcast)
+		epoll_ctl(w->epfd, EPOLL_CTL_DEL, mcast_fd(w->mcast), NULL);
+}
+
+/* True when all of them are watched. */
+static bool watch_sockets(struct worker *w)
+{
+	bool all = true;
+
+	if (w->socket_errors >= MAX_SOCKET_ERRORS)
+		return true;	/* none is worth watching */
+	if (w->mcast && watch_socket(w, mcast_fd(w->mcast)))
+		all = false;
+
+	for (uint32_t i = 0; i < w->ndp; i++)
+		if (watch_socket(w, w->dp[i]->nicq->fd))
+			all = false;
+	w->watching = all;
+	return all;
 }
 
 int worker_add(struct worker *w, struct datapath *dp)
@@ -174,9 +202,14 @@ static void handle_events(struct worker *w, const struct epoll_event *ev, int n)
 	uint64_t v;
 
 	for (int i = 0; i < n; i++) {
-		if (ev[i].data.ptr == &mark_socket)
+		if (ev[i].data.ptr == &mark_socket) {
+			if (ev[i].events & (EPOLLERR | EPOLLHUP))
+				take_errors(w);
 			continue;
+		}
 		if (ev[i].data.ptr == &mark_wake) {
+			w->socket_errors = 0;
+			w->watching = false;
 			if (read(w->wakefd, &v, sizeof(v)) < 0)
 				continue;
 			for (uint32_t d = 0; d < w->ndp; d++)

@@ -38,6 +38,7 @@ struct worker {
 
 	/* worker only */
 	bool watching;		/* the sockets are in epfd */
+	uint32_t socket_errors;	/* seen since the control thread last woke us */
 	uint32_t busy_loops;	/* passes with work since the last sleep */
 	uint32_t unpeeked;	/* passes with work since kicks were looked for */
 	uint64_t last_work_ns;
