@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* The parts of the bridge that need neither NIC nor guest: forwarding table, learning rules, steering. */
+#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -71,6 +72,51 @@ static void a_full_table_says_so_and_keeps_what_it_has(void **state)
 	assert_int_equal(n, FDB_SLOTS / 2);
 	assert_int_equal(fdb_lookup(f, 1 << 8), 5);
 	assert_int_equal(fdb_lookup(f, n << 8), 5);
+	free(f);
+}
+
+struct reader {
+	struct fdb *f;
+	uint32_t stop;
+	uint64_t wrong, seen;
+};
+
+/* Every address belongs to the port its number says, or to nobody. */
+static void *read_all(void *arg)
+{
+	struct reader *r = arg;
+
+	while (!READ_ONCE(r->stop))
+		for (uint64_t i = 1; i <= 64; i++) {
+			uint32_t port = fdb_lookup(r->f, i << 8);
+
+			r->wrong += port != i && port != VD_PORT_NONE;
+			WRITE_ONCE(r->seen, r->seen + (port == i));
+		}
+	return NULL;
+}
+
+static void a_reader_never_sees_an_address_with_the_wrong_port(void **state)
+{
+	struct fdb *f = calloc(1, sizeof(*f));
+	struct reader r = { .f = f };
+	pthread_t t;
+
+	(void)state;
+	assert_int_equal(pthread_create(&t, NULL, read_all, &r), 0);
+	/* Round and round, with enough others in between that the table is rebuilt under the reader. */
+	for (uint64_t n = 0; n < 100000 || !READ_ONCE(r.seen); n++) {
+		uint64_t i = 1 + n % 64, other = 1000 + n;
+
+		assert_int_equal(fdb_set(f, i << 8, (uint32_t)i), 0);
+		assert_int_equal(fdb_set(f, other << 8, 200), 0);
+		fdb_del(f, other << 8);
+		if (n % 3 == 0)
+			fdb_del(f, i << 8);
+	}
+	WRITE_ONCE(r.stop, 1);
+	pthread_join(t, NULL);
+	assert_int_equal(r.wrong, 0);
 	free(f);
 }
 
@@ -224,6 +270,7 @@ int main(void)
 		cmocka_unit_test(a_table_of_two_thousand_addresses_finds_each),
 		cmocka_unit_test(addresses_that_come_and_go_for_ever_do_not_fill_the_table),
 		cmocka_unit_test(a_full_table_says_so_and_keeps_what_it_has),
+		cmocka_unit_test(a_reader_never_sees_an_address_with_the_wrong_port),
 		cmocka_unit_test(an_unknown_station_is_learned),
 		cmocka_unit_test(groups_and_zero_are_never_learned),
 		cmocka_unit_test(addresses_of_the_host_and_of_other_ports_are_never_learned),
