@@ -7,7 +7,6 @@
  * end), then workers, then the NIC.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,16 +20,7 @@
 #include "bridge/attach.h"
 #include "bridge/bridge.h"
 #include "bridge/links.h"
-
-static int fail(char *err, size_t errlen, int ret, const char *fmt, ...)
-{
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(err, errlen, fmt, ap);
-	va_end(ap);
-	return ret;
-}
+#include "xdp/fail.h"
 
 static void on_learn(struct loop_watch *w, uint32_t events)
 {
@@ -155,43 +145,43 @@ static int make_workers(struct bridge *b)
 	return ret;
 }
 
-static int open_ports(struct bridge *b, char *err, size_t errlen)
+static int open_ports(struct bridge *b, const struct fail *why)
 {
 	for (uint32_t i = 0; i < b->nports; i++) {
 		struct port *p = b->port[i];
 		int ret = addresses_open(b, p);
 
 		if (ret)
-			return fail(err, errlen, ret, "port %s: cannot enter its MAC address: %s", p->cfg.name,
+			return fail_with(why, ret, "port %s: cannot enter its MAC address: %s", p->cfg.name,
 				    strerror(-ret));
 		ret = attach_open(b, p);
 		if (ret == -EADDRINUSE)
-			return fail(err, errlen, ret,
+			return fail_with(why, ret,
 				    "port %s: another process listens on %s: stop it, or give the port another socket=",
 				    p->cfg.name, p->cfg.socket);
 		if (ret)
-			return fail(err, errlen, ret, "port %s: cannot open %s: %s: check that the directory exists "
+			return fail_with(why, ret, "port %s: cannot open %s: %s: check that the directory exists "
 				    "and that nothing but a socket is there", p->cfg.name, p->cfg.socket, strerror(-ret));
 	}
 	return 0;
 }
 
-static int start(struct bridge *b, char *err, size_t errlen)
+static int start(struct bridge *b, const struct fail *why)
 {
 	int ret;
 
 	b->learn_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (b->learn_fd < 0)
-		return fail(err, errlen, -errno, "eventfd: %s", strerror(errno));
+		return fail_with(why, -errno, "eventfd: %s", strerror(errno));
 	b->learn_watch = (struct loop_watch){ .fd = b->learn_fd, .fn = on_learn, .arg = b };
 	ret = loop_add(b->loop, &b->learn_watch, EPOLLIN);
 	if (!ret)
-		ret = uplink_open(b->host, b->loop, &b->cfg.uplink, &b->uplink, err, errlen);
+		ret = uplink_open(b->host, b->loop, &b->cfg.uplink, &b->uplink, why->text, why->len);
 	if (ret)
 		return ret;
 	ret = mcast_open(b->host, uplink_link(b->uplink)->ifindex, &b->mcast);
 	if (ret)
-		return fail(err, errlen, ret, "cannot receive broadcasts of %s: %s", b->cfg.uplink.ifname,
+		return fail_with(why, ret, "cannot receive broadcasts of %s: %s", b->cfg.uplink.ifname,
 			    strerror(-ret));
 	b->share = uplink_info(b->uplink)->ring_size / 2;
 	ret = make_ports(b);
@@ -200,12 +190,12 @@ static int start(struct bridge *b, char *err, size_t errlen)
 	if (!ret)
 		ret = make_workers(b);
 	if (ret)
-		return fail(err, errlen, ret, "cannot set up the workers: %s", strerror(-ret));
+		return fail_with(why, ret, "cannot set up the workers: %s", strerror(-ret));
 	links_set_uplink(b, uplink_link(b->uplink));
 	for (uint32_t i = 0; i < b->queues; i++)
 		WRITE_ONCE(b->dp[i]->uplink_up, uplink_maps(b->uplink)->links[0].up);
 	uplink_on_link(b->uplink, on_link, b);
-	ret = open_ports(b, err, errlen);
+	ret = open_ports(b, why);
 	if (ret)
 		return ret;
 	b->tick = (struct loop_timer){ .fn = on_tick, .arg = b };
@@ -217,11 +207,12 @@ int bridge_open(const struct host_ops *host, struct loop *loop, const struct bri
 		void (*event)(void *arg, const struct bridge_event *ev), void *event_arg, struct bridge **out,
 		char *err, size_t errlen)
 {
+	const struct fail why = { err, errlen };
 	struct bridge *b = calloc(1, sizeof(*b));
 	int ret;
 
 	if (!b)
-		return fail(err, errlen, -ENOMEM, "out of memory");
+		return fail_with(&why, -ENOMEM, "out of memory");
 	b->host = host;
 	b->loop = loop;
 	b->cfg = *cfg;
@@ -229,7 +220,7 @@ int bridge_open(const struct host_ops *host, struct loop *loop, const struct bri
 	b->event_arg = event_arg;
 	b->learn_fd = -1;
 	b->started_ns = clock_now();
-	ret = start(b, err, errlen);
+	ret = start(b, &why);
 	if (ret) {
 		bridge_close(b);
 		return ret;

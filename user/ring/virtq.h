@@ -29,7 +29,6 @@
 #define VIRTQ_BATCH 64		/* packets in one batch at most */
 #define VIRTQ_PIECES 1024	/* iovecs in one batch at most */
 #define VIRTQ_MAX_SIZE 32768
-#define VIRTQ_HDR_MAX 12
 
 /* Why a packet was dropped or a ring was stopped. Counted per virtqueue. */
 enum virtq_error {
