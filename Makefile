@@ -14,7 +14,7 @@ WARN := -Wall -Wextra -Werror
 CPPFLAGS += -D_GNU_SOURCE -DVIADUCT_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(BUILD)
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 $(WARN) -pthread
-LIBS := -lxdp -lbpf -lelf -lz -lmnl -ljansson -lsystemd -lpthread
+LIBS := -lxdp -lbpf -lelf -lz -lmnl -ljansson -lsystemd -lnuma -lpthread
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 # The library holds everything but the main programs: both binaries, tests and benchmarks link it.
@@ -95,7 +95,7 @@ $(BUILD)/selftests/%: selftests/%.c selftests/xdp_env.c $(wildcard selftests/*.h
 
 unit: $(TESTS:%=$(BUILD)/tests/%)
 fuzzers: $(FUZZERS:%=$(BUILD)/tests/%)
-rootprogs: $(BUILD)/selftests/prog_verdicts $(BUILD)/selftests/uplink_veth
+rootprogs: $(BUILD)/selftests/prog_verdicts $(BUILD)/selftests/uplink_veth $(BUILD)/selftests/offload_corpus
 
 deps:
 	@selftests/deps.sh check
@@ -115,6 +115,7 @@ check-unit:
 bench:
 	@selftests/deps.sh bench
 	@$(MAKE) --no-print-directory -j$$(nproc) all
+	@BUILD=$(abspath $(BUILD)) selftests/vm-images.sh >/dev/null || echo 'no virtual machine: part (e) is left out'
 	@BUILD=$(abspath $(BUILD)) selftests/bench.sh
 
 FUZZ_SECONDS ?= 60

@@ -153,10 +153,33 @@ static __always_inline int write_meta(struct xdp_md *ctx, struct vd_flow *flow, 
 	return 1;
 }
 
+#ifdef VD_DEVICE_BOUND
+/* The kernel's bits for what a hash covers; ours must cover the ports. */
+enum xdp_rss_hash_type {
+	XDP_RSS_L4 = 1 << 3,
+};
+
+extern int bpf_xdp_metadata_rx_hash(const struct xdp_md *ctx, __u32 *hash, enum xdp_rss_hash_type *rss_type) __ksym;
+
+static __always_inline int driver_hash(struct xdp_md *ctx, __u32 *hash)
+{
+	enum xdp_rss_hash_type type = 0;
+
+	return !bpf_xdp_metadata_rx_hash(ctx, hash, &type) && type & XDP_RSS_L4;
+}
+#else
+static __always_inline int driver_hash(struct xdp_md *ctx, __u32 *hash)
+{
+	(void)ctx;
+	(void)hash;
+	return 0;
+}
+#endif
+
 static __always_inline int to_port(struct xdp_md *ctx, __u32 port, struct vd_stats *st, const struct vd_config *cfg,
 				   __u64 len)
 {
-	__u32 queue = ctx->rx_queue_index, limit, share, flow_index, hash;
+	__u32 queue = ctx->rx_queue_index, limit, share, flow_index, hash = 0;
 	struct vd_steering *steer;
 	struct vd_flow *flow;
 	__u16 pair;
@@ -170,7 +193,8 @@ static __always_inline int to_port(struct xdp_md *ctx, __u32 port, struct vd_sta
 		st->drop_no_pair++;
 		return XDP_DROP;
 	}
-	hash = vd_flow_hash_range((void *)(long)ctx->data, (void *)(long)ctx->data_end);
+	if (!driver_hash(ctx, &hash))
+		hash = vd_flow_hash_range((void *)(long)ctx->data, (void *)(long)ctx->data_end);
 	pair = READ_ONCE(steer->pair[hash & (VD_INDIRECTION - 1)]);
 	share = READ_ONCE(steer->share);
 	limit = READ_ONCE(cfg->max_frame);

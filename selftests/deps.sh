@@ -5,16 +5,26 @@ set -u
 what=${1:-build}
 have() { dpkg-query -W -f='${Status}\n' "$1" 2>/dev/null | grep -q 'install ok installed'; }
 
-pkgs="make gcc clang llvm pkg-config libc6-dev libbpf-dev libxdp-dev libelf-dev zlib1g-dev libjansson-dev libmnl-dev libsystemd-dev"
+# newest PREFIX: the package of that name with the highest number behind it
+newest() {
+	[ -n "$(apt-cache pkgnames "$1")" ] || [ "$(id -u)" != 0 ] || apt-get update -qq >/dev/null 2>&1
+	apt-cache pkgnames "$1" | grep -E "^$1-?[0-9]+$" | sort -V | tail -n 1
+}
+
+pkgs="make gcc clang llvm pkg-config libc6-dev libbpf-dev libxdp-dev libelf-dev zlib1g-dev libjansson-dev libmnl-dev libsystemd-dev libnuma-dev"
 command -v bpftool >/dev/null || [ -x /usr/sbin/bpftool ] || pkgs="$pkgs bpftool"
 case $what in demo | check | bench) pkgs="$pkgs iproute2 iputils-ping iperf3 ethtool jq procps util-linux" ;; esac
 case $what in
 check | bench)
-	pkgs="$pkgs dpdk valgrind netcat-openbsd python3"
+	pkgs="$pkgs dpdk dpdk-dev valgrind netcat-openbsd python3"	# testpmd is in the second one
+	pkgs="$pkgs qemu-system-x86 busybox-static cpio kmod xz-utils zstd"
+	for p in mempool-ring net-vhost net-virtio net-af-xdp net-tap; do	# its drivers carry the version in their names
+		pkgs="$pkgs $(newest "librte-$p")"
+	done
 	;;
 esac
 if [ "$what" = check ]; then
-	pkgs="$pkgs libcmocka-dev iputils-arping qemu-system-x86 busybox-static cpio kmod xz-utils zstd mandoc"
+	pkgs="$pkgs libcmocka-dev iputils-arping bsdextrautils mandoc"
 	major=$(clang --version 2>/dev/null | grep -oE 'version [0-9]+' | grep -oE '[0-9]+')
 	[ -n "$major" ] && apt-cache show "libclang-rt-$major-dev" >/dev/null 2>&1 && pkgs="$pkgs libclang-rt-$major-dev"
 fi

@@ -157,7 +157,7 @@ static void assert_traffic_flows(void)
 	memcpy(buf, p.data, 100);
 	memcpy(buf, wire_mac, 6);
 	memset(buf + 14, 0x42, 86);
-	nicq_tx_stage(q, frame, 100);
+	nicq_tx_stage(q, frame, 100, false);
 	assert_int_equal(nicq_tx_flush(q), 0);
 	do
 		assert_int_equal(wire_recv(out, sizeof(out)), 100);
@@ -481,7 +481,7 @@ static void removal_of_the_interface_is_reported_and_sending_fails_at_once(void 
 	turn_loop_until(gone);
 	q = uplink_nicq(up, 0);
 	assert_non_null(nicq_tx_buf(q, &frame));
-	nicq_tx_stage(q, frame, 60);
+	nicq_tx_stage(q, frame, 60, false);
 	ret = nicq_tx_flush(q);
 	assert_true(ret == -ENXIO || ret == -ENETDOWN);
 	assert_int_equal(q->stats.tx_wakeups, 1);
@@ -510,7 +510,7 @@ static void sending_while_down_is_an_error_that_passes(void **state)
 	env_run("ip link set " ENV_NIC " down");
 	q = uplink_nicq(up, 0);
 	assert_non_null(nicq_tx_buf(q, &frame));
-	nicq_tx_stage(q, frame, 60);
+	nicq_tx_stage(q, frame, 60, false);
 	assert_int_equal(nicq_tx_flush(q), -ENETDOWN);
 	env_run("ip link set " ENV_NIC " up");
 	assert_int_equal(nicq_tx_flush(q), 0);
@@ -714,7 +714,7 @@ static void broadcasts_are_copied_with_their_vlan_tag(void **state)
 
 	(void)state;
 	open_or_fail(UPLINK_AUTO, 0);
-	assert_int_equal(mcast_open(host_linux(), uplink_link(up)->ifindex, &m), 0);
+	assert_int_equal(mcast_open(host_linux(), uplink_link(up)->ifindex, uplink_info(up)->max_frame, &m), 0);
 	assert_false(mcast_pending(m));
 	assert_int_equal(mcast_recv(m, buf, sizeof(buf)), 0);
 	memset(f, 0x33, sizeof(f));
@@ -739,7 +739,7 @@ static void only_group_addresses_that_may_be_forwarded_are_copied(void **state)
 
 	(void)state;
 	open_or_fail(UPLINK_AUTO, 0);
-	assert_int_equal(mcast_open(host_linux(), uplink_link(up)->ifindex, &m), 0);
+	assert_int_equal(mcast_open(host_linux(), uplink_link(up)->ifindex, uplink_info(up)->max_frame, &m), 0);
 	wire_send(lldp, 64, 1);
 	wire_send(other, 64, 2);
 	/* What the host itself sends is not from the wire. */
@@ -759,7 +759,7 @@ static void an_unfinished_checksum_is_finished(void **state)
 
 	(void)state;
 	open_or_fail(UPLINK_AUTO, 0);
-	assert_int_equal(mcast_open(host_linux(), uplink_link(up)->ifindex, &m), 0);
+	assert_int_equal(mcast_open(host_linux(), uplink_link(up)->ifindex, uplink_info(up)->max_frame, &m), 0);
 	/* A UDP broadcast of the peer's stack: with tx checksum offload on, veth carries only the pseudo header's sum. */
 	assert_true(env_run("ip addr add 10.8.8.2/24 dev " ENV_WIRE " 2>/dev/null; ethtool -K " ENV_WIRE " tx on >/dev/null; "
 			    "python3 -c \"import socket; s=socket.socket(socket.AF_INET, socket.SOCK_DGRAM); "
@@ -791,7 +791,7 @@ static void a_lossy_multicast_reader_is_told(void **state)
 
 	(void)state;
 	open_or_fail(UPLINK_AUTO, 0);
-	assert_int_equal(mcast_open(host_linux(), uplink_link(up)->ifindex, &m), 0);
+	assert_int_equal(mcast_open(host_linux(), uplink_link(up)->ifindex, uplink_info(up)->max_frame, &m), 0);
 	for (i = 0; i < 400; i++)
 		assert_int_equal(send(wire, f, 64, 0), 64);
 	while (mcast_recv(m, buf, sizeof(buf)) > 0)
@@ -815,7 +815,7 @@ static void a_batch_longer_than_the_kernels_is_sent_whole(void **state)
 
 		memset(buf, 0, 60);
 		memcpy(buf, wire_mac, 6);
-		nicq_tx_stage(q, frame, 60);
+		nicq_tx_stage(q, frame, 60, false);
 	}
 	while (nicq_tx_flush(q) == -EAGAIN)
 		;

@@ -2,9 +2,10 @@
 /*
  * A data path between a kernel and guests that the test plays itself: one NIC
  * queue with its rings in memory, and two ports of two queue pairs, each ring
- * with a driver in guest memory of its own. dp_close() checks what must hold
- * after every test: each frame of the ledger has one owner, and every frame and
- * packet that was offered was delivered or is in a counter.
+ * split or packed as the features say, with a driver in guest memory of its own.
+ * dp_check() is what must hold after every test: each frame of the ledger has
+ * one owner, and every frame and packet that was offered was delivered or is in
+ * a counter.
  */
 #ifndef TESTS_DP_H
 #define TESTS_DP_H
@@ -27,6 +28,8 @@
 #define DP_SHARE 40u
 #define DP_QSIZE 128
 #define DP_BUF 2048u		/* bytes of each guest buffer */
+#define DP_LARGE 0x10800u	/* bytes of a large one: 64 KiB and all headers */
+#define DP_NLARGE 26
 #define DP_HDR 12
 #define DP_MS 1000000ull
 
@@ -36,8 +39,12 @@ struct dp_end {
 	struct virtq *vq;
 	uint16_t idle[DP_QSIZE];	/* descriptors the driver has */
 	unsigned nidle;
+	uint64_t addr[DP_QSIZE];	/* of each descriptor's buffer */
+	uint32_t large;			/* large buffers the device has, one bit each */
 	uint64_t got;			/* rx: frames taken */
 	uint64_t offered;		/* tx: packets sent */
+	uint64_t taken;			/* tx: packets that came back */
+	uint64_t abandoned;		/* tx: frames that left of packets that were then discarded or begun anew */
 };
 
 struct dp_bed {
@@ -67,12 +74,17 @@ static inline bool kernel_fill(struct nicq *q, uint64_t *addr)
 	return true;
 }
 
-static inline void kernel_rx(struct nicq *q, uint64_t addr, uint32_t len)
+static inline void kernel_rx_piece(struct nicq *q, uint64_t addr, uint32_t len, bool more)
 {
 	struct xdp_desc *d = &((struct xdp_desc *)q->rx.ring)[*q->rx.producer & q->rx.mask];
 
-	*d = (struct xdp_desc){ .addr = addr, .len = len };
+	*d = (struct xdp_desc){ .addr = addr, .len = len, .options = more ? XDP_PKT_CONTD : 0 };
 	store_release(q->rx.producer, *q->rx.producer + 1);
+}
+
+static inline void kernel_rx(struct nicq *q, uint64_t addr, uint32_t len)
+{
+	kernel_rx_piece(q, addr, len, false);
 }
 
 static inline bool kernel_tx(struct nicq *q, struct xdp_desc *d)
@@ -137,6 +149,31 @@ static inline bool dp_wire_raw(struct dp_bed *b, const uint8_t *f, uint32_t len,
 	return true;
 }
 
+/* One piece of a frame comes in; only the first one has metadata. The test counts the frame. */
+static inline void dp_wire_piece(struct dp_bed *b, const uint8_t *f, uint32_t len, const struct vd_meta *meta, bool more)
+{
+	uint64_t addr;
+
+	guest_must(*b->q.rx.producer - *b->q.rx.consumer < b->q.rx.size && kernel_fill(&b->q, &addr), "rx ring is full");
+	addr += NICQ_DATA_OFFSET;
+	memcpy(b->q.umem + addr, f, len);
+	if (meta)
+		memcpy(b->q.umem + addr - sizeof(*meta), meta, sizeof(*meta));
+	kernel_rx_piece(&b->q, addr, len, more);
+}
+
+/* A frame of any bytes, for a port and queue pair. */
+static inline bool dp_wire_bytes(struct dp_bed *b, uint16_t port, uint16_t pair, const uint8_t *f, uint32_t len)
+{
+	struct vd_meta m = { .magic = VD_META_MAGIC, .port = port, .pair = pair };
+
+	m.seq = b->flow[port].seq++;
+	if (dp_wire_raw(b, f, len, &m))
+		return true;
+	b->never++;
+	return false;
+}
+
 /* As the XDP program does it: the next sequence number, then the ring. */
 static inline bool dp_wire(struct dp_bed *b, uint16_t port, uint16_t pair, uint32_t len, uint32_t number)
 {
@@ -166,14 +203,52 @@ static inline uint64_t dp_buf(unsigned desc)
 	return GUEST_SEAM + (uint64_t)desc * DP_BUF;
 }
 
-/* Offers up to @n buffers of @len bytes for receiving. */
+/* Large buffers lie behind those of the descriptors. Return: address of one that is free, 0 = none is. */
+static inline uint64_t dp_large(struct dp_end *e)
+{
+	for (unsigned i = 0; i < DP_NLARGE; i++) {
+		if (e->large & 1u << i)
+			continue;
+		e->large |= 1u << i;
+		return dp_buf(DP_QSIZE) + (uint64_t)i * DP_LARGE;
+	}
+	return 0;
+}
+
+/* The driver takes what the device gives back next. */
+static inline struct vring_used_elem dp_take_used(struct dp_end *e)
+{
+	struct vring_used_elem u = guest_take(&e->g);
+
+	if (e->addr[u.id] >= dp_buf(DP_QSIZE))
+		e->large &= ~(1u << (e->addr[u.id] - dp_buf(DP_QSIZE)) / DP_LARGE);
+	e->idle[e->nidle++] = (uint16_t)u.id;
+	return u;
+}
+
+/* Makes a chain of one descriptor available, in either kind of ring; guest_expose() makes it visible. */
+static inline void dp_post(struct dp_end *e, uint16_t d, uint64_t addr, uint32_t len, uint16_t flags)
+{
+	e->addr[d] = addr;
+	if (e->g.packed) {
+		guest_raw(&e->g, addr, len, flags, d);
+	} else {
+		guest_desc(&e->g, d, addr, len, flags, 0);
+		guest_avail(&e->g, d);
+	}
+}
+
+/* Offers up to @n buffers of @len bytes for receiving, as long as there are some. */
 static inline void dp_offer_len(struct dp_end *e, unsigned n, uint32_t len)
 {
 	for (; n && e->nidle; n--) {
-		uint16_t d = e->idle[--e->nidle];
+		uint16_t d = e->idle[e->nidle - 1];
+		uint64_t addr = len > DP_BUF ? dp_large(e) : dp_buf(d);
 
-		guest_desc(&e->g, d, dp_buf(d), len, VRING_DESC_F_WRITE, 0);
-		guest_avail(&e->g, d);
+		if (!addr)
+			break;
+		e->nidle--;
+		dp_post(e, d, addr, len, VRING_DESC_F_WRITE);
 	}
 	guest_expose(&e->g);
 }
@@ -189,15 +264,38 @@ static inline int dp_take(struct dp_end *e, uint8_t *f)
 	struct vring_used_elem u;
 
 	while (guest_pending(&e->g)) {
-		u = guest_take(&e->g);
-		e->idle[e->nidle++] = (uint16_t)u.id;
+		u = dp_take_used(e);
 		if (!u.len)	/* given back empty: dropped and counted */
 			continue;
-		guest_read(&e->g, dp_buf(u.id) + DP_HDR, f, u.len - DP_HDR);
+		guest_read(&e->g, e->addr[u.id] + DP_HDR, f, u.len - DP_HDR);
 		e->got++;
 		return (int)u.len - DP_HDR;
 	}
 	return -1;
+}
+
+/* Takes one received packet of any length, merged if it is, with its header. Return: its length, -1: there is none. */
+static inline int dp_take_packet(struct dp_end *e, uint8_t *f, struct virtio_net_hdr_v1 *hdr)
+{
+	struct vring_used_elem u = { 0 };
+	uint32_t len = 0, skip = DP_HDR;
+
+	do {
+		if (!guest_pending(&e->g))
+			return -1;
+		u = dp_take_used(e);
+	} while (!u.len);
+	guest_read(&e->g, e->addr[u.id], hdr, sizeof(*hdr));
+	for (unsigned i = 1;; i++, skip = 0) {
+		guest_read(&e->g, e->addr[u.id] + skip, f + len, u.len - skip);
+		len += u.len - skip;
+		if (i >= hdr->num_buffers)
+			break;
+		guest_must(guest_pending(&e->g), "a packet's buffers come together");
+		u = dp_take_used(e);
+	}
+	e->got++;
+	return (int)len;
 }
 
 /* The next frame at @e is number @number of @len bytes, for @dst, undamaged. */
@@ -222,24 +320,41 @@ static inline void dp_expect_none(struct dp_bed *b, unsigned port, unsigned pair
 	assert_int_equal(dp_take(&b->rx[port][pair], got), -1);
 }
 
-/* The guest sends a frame. False when it has no descriptor left. */
-static inline bool dp_send_raw(struct dp_end *e, const uint8_t *f, uint32_t len)
+/* Takes back what was sent. */
+static inline void dp_take_sent(struct dp_end *e)
 {
-	static const uint8_t hdr[DP_HDR];
+	for (; guest_pending(&e->g); e->taken++)
+		dp_take_used(e);
+}
+
+/* The guest sends a packet with a header of its own. False when it has no descriptor or buffer left. */
+static inline bool dp_send_hdr(struct dp_end *e, const struct virtio_net_hdr_v1 *hdr, const uint8_t *f, uint32_t len)
+{
+	uint64_t addr;
 	uint16_t d;
 
-	while (guest_pending(&e->g))
-		e->idle[e->nidle++] = (uint16_t)guest_take(&e->g).id;
+	dp_take_sent(e);
 	if (!e->nidle)
 		return false;
-	d = e->idle[--e->nidle];
-	guest_write(&e->g, dp_buf(d), hdr, sizeof(hdr));
-	guest_write(&e->g, dp_buf(d) + DP_HDR, f, len);
-	guest_desc(&e->g, d, dp_buf(d), DP_HDR + len, 0, 0);
-	guest_avail(&e->g, d);
+	d = e->idle[e->nidle - 1];
+	addr = len + DP_HDR > DP_BUF ? dp_large(e) : dp_buf(d);
+	if (!addr)
+		return false;
+	e->nidle--;
+	guest_write(&e->g, addr, hdr, sizeof(*hdr));
+	guest_write(&e->g, addr + DP_HDR, f, len);
+	dp_post(e, d, addr, DP_HDR + len, 0);
 	guest_expose(&e->g);
 	e->offered++;
 	return true;
+}
+
+/* The guest sends a frame. False when it has no descriptor left. */
+static inline bool dp_send_raw(struct dp_end *e, const uint8_t *f, uint32_t len)
+{
+	static const struct virtio_net_hdr_v1 hdr;
+
+	return dp_send_hdr(e, &hdr, f, len);
 }
 
 static inline bool dp_send(struct dp_bed *b, unsigned port, unsigned pair, uint32_t len, uint32_t number)
@@ -250,16 +365,24 @@ static inline bool dp_send(struct dp_bed *b, unsigned port, unsigned pair, uint3
 	return dp_send_raw(&b->tx[port][pair], f, len);
 }
 
-/* The kernel takes one frame and remembers to complete it. Return: its length, -1 when there is none. */
+/* The kernel takes one piece of a frame and remembers to complete it. False when there is none. */
+static inline bool dp_sent_piece(struct dp_bed *b, struct xdp_desc *d)
+{
+	if (!kernel_tx(&b->q, d))
+		return false;
+	b->done[b->ndone++] = d->addr;
+	b->sent += !(d->options & XDP_PKT_CONTD);
+	return true;
+}
+
+/* The same for a frame in one piece. Return: its length, -1 when there is none. */
 static inline int dp_sent(struct dp_bed *b, const uint8_t **f)
 {
 	struct xdp_desc d;
 
-	if (!kernel_tx(&b->q, &d))
+	if (!dp_sent_piece(b, &d))
 		return -1;
 	*f = b->q.umem + d.addr;
-	b->done[b->ndone++] = d.addr;
-	b->sent++;
 	return (int)d.len;
 }
 
@@ -300,10 +423,11 @@ static inline struct dp_port *dp_port(struct dp_bed *b, unsigned port)
 
 /* --- set-up and what must hold afterwards ------------------------------------ */
 
-static inline void dp_end_open(struct dp_end *e, struct virtq *vq, enum virtq_dir dir, uint64_t features)
+static inline void dp_end_open(struct dp_end *e, struct virtq *vq, enum virtq_dir dir, uint64_t features, uint32_t max)
 {
 	guest_prepare(&e->g, dir, DP_QSIZE, features, 0);
 	e->g.vq.dir = dir;
+	e->g.cfg.max_frame = max;
 	e->vq = vq;
 	for (unsigned i = 0; i < DP_QSIZE; i++)
 		e->idle[e->nidle++] = (uint16_t)(DP_QSIZE - 1 - i);
@@ -311,25 +435,32 @@ static inline void dp_end_open(struct dp_end *e, struct virtq *vq, enum virtq_di
 	vq->enabled = 1;
 }
 
-static inline void dp_open(struct dp_bed *b, uint64_t features)
+/* UMEM chunks of @chunk bytes, and frames of up to @max bytes: with several chunks if they do not fit into one. */
+static inline void dp_open_with(struct dp_bed *b, uint64_t features, uint32_t chunk, uint32_t max)
 {
 	const struct port_config cfg = { .pairs = DP_PAIRS };
 
 	memset(b, 0, sizeof(*b));
 	b->now = 1000000 * DP_MS;
-	guest_must(!nicq_init_memory(&b->q, DP_RING, DP_FRAMES, DP_CHUNK), "nicq_init_memory");
+	guest_must(!nicq_init_memory(&b->q, DP_RING, DP_FRAMES, chunk), "nicq_init_memory");
+	b->q.sg = max > NICQ_MAX_FRAME(chunk);
 	nicq_refill(&b->q);
 	for (unsigned i = 0; i < DP_PORTS; i++) {
 		struct port *p = b->port[i] = port_create(i, &cfg);
 
 		guest_must(p, "port_create");
 		for (unsigned k = 0; k < DP_PAIRS; k++) {
-			dp_end_open(&b->rx[i][k], port_rxq(p, k), VIRTQ_RX, features);
-			dp_end_open(&b->tx[i][k], port_txq(p, k), VIRTQ_TX, features);
+			dp_end_open(&b->rx[i][k], port_rxq(p, k), VIRTQ_RX, features, max);
+			dp_end_open(&b->tx[i][k], port_txq(p, k), VIRTQ_TX, features, max);
 		}
 		port_steering(p, DP_SHARE, &p->steering);
 	}
 	guest_must(!datapath_create(&b->q, b->flow, &b->fdb, b->port, DP_PORTS, 1, &b->dp), "datapath_create");
+}
+
+static inline void dp_open(struct dp_bed *b, uint64_t features)
+{
+	dp_open_with(b, features, DP_CHUNK, GUEST_MAX_FRAME);
 }
 
 /* Drops of one ring that are not breakage. */
@@ -342,10 +473,20 @@ static inline uint64_t dp_dropped(const struct virtq *vq)
 	return n;
 }
 
+/* Frames in the rx ring; the pieces of one count once. */
+static inline uint64_t dp_in_ring(struct dp_bed *b)
+{
+	uint64_t n = 0;
+
+	for (uint32_t i = *b->q.rx.consumer; i != *b->q.rx.producer; i++)
+		n += !(((struct xdp_desc *)b->q.rx.ring)[i & b->q.rx.mask].options & XDP_PKT_CONTD);
+	return n;
+}
+
 /* Every frame from the wire is with a guest, in a counter, on a list or in the ring. */
 static inline void dp_check_rx(struct dp_bed *b)
 {
-	uint64_t n = b->dp->drop_stray + *b->q.rx.producer - *b->q.rx.consumer;
+	uint64_t n = b->dp->drop_stray + dp_in_ring(b);
 
 	for (unsigned i = 0; i < DP_PORTS; i++) {
 		struct dp_port *d = dp_port(b, i);
@@ -353,7 +494,9 @@ static inline void dp_check_rx(struct dp_bed *b)
 
 		n += d->drop_hold + d->drop_ring + d->held;
 		for (unsigned k = 0; k < DP_PAIRS; k++) {
-			n += b->rx[i][k].vq->stats.packets + dp_dropped(b->rx[i][k].vq);
+			const struct virtq_stats *s = &b->rx[i][k].vq->stats;
+
+			n += s->packets - s->gso_packets + s->gso_frames + dp_dropped(b->rx[i][k].vq);
 			listed += d->wait[k].count;
 		}
 		assert_int_equal(listed, d->held);
@@ -361,25 +504,40 @@ static inline void dp_check_rx(struct dp_bed *b)
 	assert_int_equal(n, b->wired + b->mcast);
 }
 
-/* Every packet of a guest was taken by the kernel, is in the tx ring, in a counter, or still the guest's. */
+/* What a tx ring took is what its guest has back, as far as it goes: the positions of a broken one say nothing. */
+static inline void dp_check_ring(struct dp_end *e)
+{
+	const struct virtq *vq = e->vq;
+	uint64_t chains = vq->stats.packets + dp_dropped(vq) - vq->stats.errors[VIRTQ_DROP_DISABLED];
+
+	if (vq->broken)
+		return;
+	if (!vq->packed)
+		assert_int_equal((uint16_t)chains, vq->next_avail);
+	else if (vq->started)
+		assert_int_equal(chains, e->taken + guest_pending(&e->g));
+}
+
+/* Every frame of a guest was taken by the kernel, is in the tx ring, in a counter, or still the guest's. */
 static inline void dp_check_tx(struct dp_bed *b)
 {
-	uint64_t taken = 0, gone = b->q.stats.tx_errors;
+	uint64_t left = 0, gone = b->q.stats.tx_errors, in_ring = 0;
 
 	for (unsigned i = 0; i < DP_PORTS; i++) {
 		gone += dp_port(b, i)->drop_uplink_down;
 		for (unsigned k = 0; k < DP_PAIRS; k++) {
-			const struct virtq *vq = b->tx[i][k].vq;
-			uint64_t dropped = dp_dropped(vq) - vq->stats.errors[VIRTQ_DROP_DISABLED];
+			struct dp_end *e = &b->tx[i][k];
+			const struct virtq_stats *s = &e->vq->stats;
 
-			taken += vq->stats.packets;
-			gone += vq->stats.errors[VIRTQ_DROP_DISABLED];
-			if (!vq->broken)	/* the positions of a broken ring say nothing */
-				assert_int_equal((uint16_t)(vq->stats.packets + dropped), vq->next_avail);
+			left += s->packets - s->gso_packets + s->gso_frames + e->vq->resume + e->abandoned;
+			gone += s->errors[VIRTQ_DROP_DISABLED];
+			dp_check_ring(e);
 		}
 	}
-	assert_int_equal(taken, gone + b->q.stats.tx_packets);
-	assert_int_equal(b->q.stats.tx_packets, b->sent + *b->q.tx.producer - *b->q.tx.consumer);
+	for (uint32_t i = *b->q.tx.consumer; i != *b->q.tx.producer; i++)
+		in_ring += !(((struct xdp_desc *)b->q.tx.ring)[i & b->q.tx.mask].options & XDP_PKT_CONTD);
+	assert_int_equal(left, gone + b->q.stats.tx_packets);
+	assert_int_equal(b->q.stats.tx_packets, b->sent + in_ring);
 }
 
 static inline void dp_check(struct dp_bed *b)

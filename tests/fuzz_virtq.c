@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Fuzz target: the input is a small program of a hostile driver. It writes
- * descriptors, indirect tables, heads, indexes and raw bytes into guest memory,
- * between turns of the device side. Guest memory is two blocks of the heap, so
+ * Fuzz target: the input is a small program of a hostile driver, of a split or a
+ * packed ring. It writes descriptors, indirect tables, heads, indexes, wrap bits
+ * and raw bytes into guest memory, between turns of the device side. Guest memory is two blocks of the heap, so
  * that the sanitizer sees one byte too many on either side of each.
  */
 #include <stdlib.h>
@@ -10,7 +10,8 @@
 
 #include <linux/virtio_config.h>
 
-#include "ring/virtq.h"
+#include "ring/packed.h"
+#include "ring/vnet.h"
 
 #define REGION 0x10000ull
 #define GUEST 0x1000ull
@@ -19,11 +20,12 @@
 #define MAX_FRAME 1518
 #define AVAIL 0x1000
 #define USED 0x2000
+#define TABLE 0x4000	/* where indirect tables lie in each region */
 
 static struct gmem *mem;
 static uint8_t *view[2];	/* the two regions */
 static struct virtq_batch batch;
-static uint8_t frame[65536];
+static uint8_t frame[VNET_MAX_GSO];
 
 /* A table without files: nothing is mapped or closed. */
 static void set_up(void)
@@ -90,49 +92,116 @@ static void write_desc(struct input *in, struct vring_desc *d, uint32_t size)
 	d->next = how & 0x80 ? (uint16_t)take(in, 2) : (uint16_t)((how >> 3) % size);
 }
 
+/* The bits that make a descriptor of a packed ring the next available one, or one of those behind it. */
+static uint16_t available(const struct virtq *vq, uint32_t slot)
+{
+	bool wrap = (vq->next_avail & PACKED_WRAP) != 0;
+
+	if (slot < packed_slot(vq->next_avail))
+		wrap = !wrap;
+	return wrap ? PACKED_AVAIL : PACKED_USED;
+}
+
+static void write_packed(struct input *in, struct vring_packed_desc *d, uint32_t size, uint16_t wrap_bits)
+{
+	uint8_t how = (uint8_t)take(in, 1);
+
+	d->addr = address(in);
+	d->len = length(in);
+	d->id = how & 0x80 ? (uint16_t)take(in, 2) : (uint16_t)((how >> 3) % size);
+	d->flags = (uint16_t)((how & 7) | wrap_bits);
+}
+
+static void check_packet(const struct virtq *vq, const struct virtq_pkt *p)
+{
+	if (p->len < 14 || !vnet_allowed(vq->features, &p->hdr))
+		abort();
+	if (p->len > (p->hdr.gso_type == VIRTIO_NET_HDR_GSO_NONE ? MAX_FRAME : VNET_MAX_GSO))
+		abort();
+	virtq_pkt_copy(p, frame);
+}
+
+static void drive_tx(struct virtq *vq, uint8_t op)
+{
+	unsigned n = virtq_tx_get(vq, &batch, (op >> 4) * 4);
+
+	if (n != batch.n || batch.nchains > VIRTQ_BATCH || batch.n > batch.nchains)
+		abort();
+	for (unsigned i = 0; i < n; i++)
+		check_packet(vq, &batch.pkt[i]);
+	virtq_tx_put(vq, &batch, op & 8 ? n / 2 : n);
+}
+
+static void drive_rx(struct virtq *vq, uint8_t op)
+{
+	const struct iovec piece[3] = { { frame, 54 }, { frame + 100, 0 }, { frame + 54, 20000 } };
+	const struct virtq_more more = { .hdr = { .flags = op, .gso_size = 1448 }, .piece = piece, .npieces = 3,
+					.frames = op & 1 ? 14 : 1 };
+	struct virtq_src src[8];
+	unsigned n = op >> 4 & 7;
+
+	for (unsigned i = 0; i < n; i++)
+		src[i] = (struct virtq_src){ .data = frame, .len = 14 + (op * 37 + i * 211) % (MAX_FRAME - 13) };
+	if (n && op & 8)
+		src[n / 2] = (struct virtq_src){ .len = 20054, .more = &more };
+	if (virtq_rx_put(vq, src, n) < n && n)
+		virtq_rx_starved(vq, 60);
+}
+
 static void drive_device(struct virtq *vq, uint8_t op)
 {
-	struct virtq_src src[8];
-	unsigned n = op >> 4;
-
-	if (vq->dir == VIRTQ_TX) {
-		n = virtq_tx_get(vq, &batch, n * 4);
-		for (unsigned i = 0; i < n; i++) {
-			if (batch.pkt[i].len < 14 || batch.pkt[i].len > MAX_FRAME)
-				abort();
-			virtq_pkt_copy(&batch.pkt[i], frame);
-		}
-		virtq_tx_put(vq, &batch, n);
+	if (vq->dir == VIRTQ_TX)
+		drive_tx(vq, op);
+	else
+		drive_rx(vq, op);
+	if (!vq->packed)
 		return;
-	}
-	for (unsigned i = 0; i < (n & 7); i++)
-		src[i] = (struct virtq_src){ frame, 14 + (op * 37 + i * 211) % (MAX_FRAME - 13) };
-	virtq_rx_put(vq, src, n & 7);
+	/* What we have is never more than the ring, and every chain taken is given back in its turn. */
+	if (packed_distance(vq, vq->published_used, vq->next_avail) > vq->size)
+		abort();
+	if (!vq->broken && vq->next_used != vq->next_avail)
+		abort();
+}
+
+static void publish_packed(struct virtq *vq)
+{
+	struct vring_packed_desc *first = &vq->packed_desc[packed_slot(vq->published_used)];
+	bool staged = vq->next_used != vq->published_used;
+	uint16_t want = staged && !vq->broken ? vq->staged_flags : first->flags;
+
+	virtq_publish(vq);
+	if (first->flags != want || (!vq->broken && vq->published_used != vq->next_used))
+		abort();
 }
 
 /* What was staged becomes visible, all of it and nothing else, unless the ring is broken. */
 static void publish(struct virtq *vq)
 {
 	bool staged = vq->next_used != vq->published_used;
-	uint16_t want = staged && !vq->broken ? vq->next_used : vq->used->idx;
+	uint16_t want;
 
+	if (vq->packed) {
+		publish_packed(vq);
+		return;
+	}
+	want = staged && !vq->broken ? vq->next_used : vq->used->idx;
 	virtq_publish(vq);
 	if (vq->used->idx != want)
 		abort();
 }
 
-static void step(struct input *in, struct virtq *vq, const struct virtq_config *cfg)
+/* Writes one thing into the ring. */
+static void write_split(struct input *in, struct virtq *vq, uint8_t op)
 {
 	struct vring_desc *desc = (void *)view[0];
 	struct vring_avail *avail = (void *)(view[0] + AVAIL);
-	uint8_t op = (uint8_t)take(in, 1);
 
 	switch (op & 7) {
 	case 0:
 		write_desc(in, &desc[(op >> 3) % vq->size], vq->size);
 		break;
 	case 1:	/* an entry of an indirect table, which lies where addresses like to point */
-		write_desc(in, (struct vring_desc *)(void *)(view[op >> 7] + 0x4000) + (op >> 3 & 7), 8);
+		write_desc(in, (struct vring_desc *)(void *)(view[op >> 7] + TABLE) + (op >> 3 & 7), 8);
 		break;
 	case 2:
 		avail->ring[avail->idx % vq->size] = op & 0x80 ? (uint16_t)take(in, 2) : (op >> 3) % vq->size;
@@ -141,6 +210,38 @@ static void step(struct input *in, struct virtq *vq, const struct virtq_config *
 	case 3:
 		avail->idx = (uint16_t)(op & 0x80 ? take(in, 2) : vq->next_avail + vq->size);
 		break;
+	}
+}
+
+static void write_ring_packed(struct input *in, struct virtq *vq, uint8_t op)
+{
+	struct vring_packed_desc *desc = (void *)view[0];
+	uint32_t slot = (packed_slot(vq->next_avail) + (op >> 3)) % vq->size;
+
+	switch (op & 7) {
+	case 0:	/* one of the next descriptors */
+		write_packed(in, &desc[slot], vq->size, available(vq, slot));
+		break;
+	case 1:
+		write_packed(in, (struct vring_packed_desc *)(void *)(view[op >> 7] + TABLE) + (op >> 3 & 7), 8, 0);
+		break;
+	case 2:	/* what is there is made available */
+		desc[slot].flags = (uint16_t)((desc[slot].flags & PACKED_MEANING) | available(vq, slot));
+		break;
+	case 3:
+		if (op & 0x80)
+			desc[slot].flags = (uint16_t)take(in, 2);
+		else
+			*(uint32_t *)(void *)(view[0] + AVAIL) = take(in, 4);
+		break;
+	}
+}
+
+static void step(struct input *in, struct virtq *vq, const struct virtq_config *cfg)
+{
+	uint8_t op = (uint8_t)take(in, 1);
+
+	switch (op & 7) {
 	case 4: {
 		uint32_t at = take(in, 2);
 
@@ -156,11 +257,15 @@ static void step(struct input *in, struct virtq *vq, const struct virtq_config *
 			virtq_arm(vq);
 		else
 			virtq_disarm(vq);
-		if (virtq_pending(vq) > vq->size)
-			abort();
+		virtq_pending(vq);
 		if (op & 0x40)
 			publish(vq);
 		break;
+	default:
+		if (vq->packed)
+			write_ring_packed(in, vq, op);
+		else
+			write_split(in, vq, op);
 	}
 	if (vq->broken) {
 		struct virtq_config again = *cfg;
@@ -171,6 +276,44 @@ static void step(struct input *in, struct virtq *vq, const struct virtq_config *
 	}
 }
 
+/* The ring's kind, size, position and features, from the first four bytes. */
+static struct virtq_config configure(struct input *in)
+{
+	static const uint64_t offloads[8] = {
+		0, VNET_BIT(VIRTIO_NET_F_CSUM), VNET_HOST_OFFLOADS, VNET_OFFLOADS,
+		VNET_BIT(VIRTIO_NET_F_CSUM) | VNET_BIT(VIRTIO_NET_F_HOST_TSO4),
+		VNET_BIT(VIRTIO_NET_F_CSUM) | VNET_BIT(VIRTIO_NET_F_HOST_TSO6) | VNET_BIT(VIRTIO_NET_F_HOST_ECN),
+		VNET_BIT(VIRTIO_NET_F_CSUM) | VNET_BIT(VIRTIO_NET_F_HOST_USO), VNET_GUEST_OFFLOADS,
+	};
+	uint8_t how = (uint8_t)take(in, 1), kind = (uint8_t)take(in, 1), offset = (uint8_t)take(in, 1);
+	uint8_t position = (uint8_t)take(in, 1);
+	bool is_packed = kind & 1;
+	uint32_t size = is_packed ? 1u + position % MAX_SIZE : 1u << (how >> 1) % 7;
+	struct iovec iov;
+	unsigned hint = 0;
+
+	((struct vring_avail *)(void *)(view[0] + AVAIL))->idx = is_packed ? 0 : (uint16_t)(65536 - offset);
+	if (gmem_map(mem, GMEM_USER, USER, 0x4000, &iov, 1, &hint) != 1)
+		abort();
+	return (struct virtq_config){
+		.dir = how & 1 ? VIRTQ_TX : VIRTQ_RX,
+		.size = size,
+		.features = (how & 0x10 ? 1ull << VIRTIO_RING_F_INDIRECT_DESC : 0) |
+			    (how & 0x20 ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0) |
+			    (how & 0x40 ? 1ull << VIRTIO_NET_F_MRG_RXBUF : 0) |
+			    (how & 0x80 ? 1ull << VIRTIO_F_VERSION_1 : 0) |
+			    (is_packed ? 1ull << VIRTIO_F_RING_PACKED : 0) | offloads[kind >> 1 & 7],
+		.desc = iov.iov_base,
+		.avail = (uint8_t *)iov.iov_base + AVAIL,
+		.used = (uint8_t *)iov.iov_base + USED,
+		.mem = mem,
+		.base = is_packed ? offset % size | (offset & 0x80 ? PACKED_WRAP : 0) : (uint16_t)(65536 - offset),
+		.max_frame = MAX_FRAME,
+		.callfd = -1,
+		.kickfd = -1,
+	};
+}
+
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -178,35 +321,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct input in = { data, size };
 	struct virtq vq = { .enabled = 1 };
 	struct virtq_config cfg;
-	uint8_t how, offset;
-	struct iovec iov;
-	unsigned hint = 0;
 
 	if (!mem)
 		set_up();
 	memset(view[0], 0, REGION);
 	memset(view[1], 0, REGION);
-	how = (uint8_t)take(&in, 1);
-	offset = (uint8_t)take(&in, 1);
-	((struct vring_avail *)(void *)(view[0] + AVAIL))->idx = (uint16_t)(65536 - offset);
-	if (gmem_map(mem, GMEM_USER, USER, 0x4000, &iov, 1, &hint) != 1)
-		abort();
-	cfg = (struct virtq_config){
-		.dir = how & 1 ? VIRTQ_TX : VIRTQ_RX,
-		.size = 1u << (how >> 1) % 7,
-		.features = (how & 0x10 ? 1ull << VIRTIO_RING_F_INDIRECT_DESC : 0) |
-			    (how & 0x20 ? 1ull << VIRTIO_RING_F_EVENT_IDX : 0) |
-			    (how & 0x40 ? 1ull << VIRTIO_NET_F_MRG_RXBUF : 0) |
-			    (how & 0x80 ? 1ull << VIRTIO_F_VERSION_1 : 0),
-		.desc = iov.iov_base,
-		.avail = (uint8_t *)iov.iov_base + AVAIL,
-		.used = (uint8_t *)iov.iov_base + USED,
-		.mem = mem,
-		.base = (uint16_t)(65536 - offset),
-		.max_frame = MAX_FRAME,
-		.callfd = -1,
-		.kickfd = -1,
-	};
+	cfg = configure(&in);
 	if (virtq_start(&vq, &cfg))
 		abort();
 	while (in.left)

@@ -74,6 +74,13 @@ static void say_nic(int to)
 	assert_true(send(to, &done, sizeof(done), 0) > 0);
 }
 
+/* Not to know what the driver offers is no reason to fail. */
+static int fake_genl(const struct host_ops *h)
+{
+	(void)h;
+	return -EPROTONOSUPPORT;
+}
+
 static int fake_netlink(const struct host_ops *h, uint32_t groups)
 {
 	int s[2];
@@ -235,7 +242,7 @@ static unsigned try_open(unsigned fail_at, char *err, size_t errlen)
 	memset(&host, 0, sizeof(host));
 	host.ops = (struct host_ops){
 		.open = fake_open, .mkdir = fake_mkdir, .unlink = fake_unlink, .rmdir = fake_rmdir,
-		.is_bpffs = fake_is_bpffs, .netlink = fake_netlink, .ethtool = fake_ethtool, .memfd = fake_memfd,
+		.is_bpffs = fake_is_bpffs, .netlink = fake_netlink, .genl = fake_genl, .ethtool = fake_ethtool, .memfd = fake_memfd,
 		.xsk_socket = fake_socket, .xsk_umem_reg = fake_umem, .bpf_load = fake_load,
 		.bpf_xdp_query = fake_query, .bpf_link_xdp = fake_link, .bpf_get = fake_get,
 	};

@@ -121,7 +121,9 @@ static void every_choice_is_known(void **state)
 		{ "--wait", "adaptive" }, { "--wait", "busy" }, { "--wait", "interrupt" }, { "--unknown", "pass" },
 		{ "--unknown", "drop" }, { "--unknown", "guest" }, { "--log-level", "error" },
 		{ "--log-level", "warn" }, { "--log-level", "info" }, { "--log-level", "debug" },
-		{ "--queues", "all" }, { "--queues", "256" },
+		{ "--queues", "all" }, { "--queues", "256" }, { "--rx-hash", "auto" }, { "--rx-hash", "software" },
+		{ "--numa-node", "auto" }, { "--numa-node", "1" }, { "--rx-hash", "driver" }, { "--tx-checksum", "auto" }, { "--tx-checksum", "software" },
+		{ "--tx-checksum", "driver" },
 	};
 	struct config c;
 
@@ -342,11 +344,86 @@ static void owner_and_mode_are_checked(void **state)
 	bad_port("name=x,socket=/s,mode=master", "'master' is not one of server, client");
 }
 
+/* What a port with this value of offloads= or features= offers. */
+static uint64_t offered(const char *what)
+{
+	struct config c;
+	char port[256];
+	uint64_t bits;
+
+	snprintf(port, sizeof(port), "name=x,%s,socket=/s", what);
+	good_port(&c, port);
+	bits = vnet_dependencies(PORT_FEATURES & ~c.ports[0].without);
+	config_free(&c);
+	return bits;
+}
+
+#define BIT(n) (1ull << (n))
+
+static void a_port_offers_everything_unless_told_otherwise(void **state)
+{
+	(void)state;
+	assert_int_equal(offered("queues=1"), PORT_FEATURES);
+	assert_int_equal(offered("offloads=on"), PORT_FEATURES);
+}
+
+static void features_are_taken_away_by_name_one_behind_the_other(void **state)
+{
+	(void)state;
+	assert_int_equal(offered("features=-packed"), PORT_FEATURES & ~BIT(VIRTIO_F_RING_PACKED));
+	assert_int_equal(offered("features=-packed,-mrg_rxbuf"),
+			 PORT_FEATURES & ~BIT(VIRTIO_F_RING_PACKED) & ~BIT(VIRTIO_NET_F_MRG_RXBUF));
+	assert_int_equal(offered("features=-ring_packed,-in_order,-indirect_desc,-event_idx,-mtu"),
+			 PORT_FEATURES & ~(BIT(VIRTIO_F_RING_PACKED) | BIT(VIRTIO_F_IN_ORDER) |
+					   BIT(VIRTIO_RING_F_INDIRECT_DESC) | BIT(VIRTIO_RING_F_EVENT_IDX) |
+					   BIT(VIRTIO_NET_F_MTU)));
+}
+
+static void offloads_can_be_switched_off_all_or_one_by_one_or_chosen(void **state)
+{
+	const uint64_t plain = PORT_FEATURES & ~VNET_OFFLOADS;
+
+	(void)state;
+	assert_int_equal(offered("offloads=off"), plain);
+	assert_int_equal(offered("offloads=-uso"), PORT_FEATURES & ~BIT(VIRTIO_NET_F_HOST_USO));
+	assert_int_equal(offered("offloads=-host_tso4,-guest_tso6"),
+			 PORT_FEATURES & ~BIT(VIRTIO_NET_F_HOST_TSO4) & ~BIT(VIRTIO_NET_F_GUEST_TSO6));
+	assert_int_equal(offered("offloads=csum"), plain | BIT(VIRTIO_NET_F_CSUM));
+	assert_int_equal(offered("offloads=csum,guest_csum"),
+			 plain | BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM));
+}
+
+static void an_offload_brings_what_it_needs_and_goes_with_it(void **state)
+{
+	const uint64_t plain = PORT_FEATURES & ~VNET_OFFLOADS;
+
+	(void)state;
+	assert_int_equal(offered("offloads=host_tso4"), plain | BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_HOST_TSO4));
+	assert_int_equal(offered("offloads=-csum"), PORT_FEATURES & ~VNET_HOST_OFFLOADS);
+	assert_int_equal(offered("features=-guest_csum"), PORT_FEATURES & ~VNET_GUEST_OFFLOADS);
+	assert_int_equal(offered("offloads=-host_tso4,-host_tso6"),
+			 PORT_FEATURES & ~(BIT(VIRTIO_NET_F_HOST_TSO4) | BIT(VIRTIO_NET_F_HOST_TSO6) |
+					   BIT(VIRTIO_NET_F_HOST_ECN)));
+}
+
+static void unknown_features_are_named_with_what_is_known(void **state)
+{
+	(void)state;
+	bad_port("name=x,socket=/s,features=-speed", "--port: features: 'speed' is not one of packed, in_order");
+	bad_port("name=x,socket=/s,features=-packed,oops", "--port: features: 'oops' is not one of");
+	bad_port("name=x,socket=/s,features=-protocol_features", "'protocol_features' is not one of");
+	bad_port("name=x,socket=/s,features=", "'' is not one of");
+	bad_port("name=x,socket=/s,offloads=-packed", "--port: offloads: 'packed' is not one of on, off, csum");
+	bad_port("name=x,socket=/s,offloads=csum,off", "--port: offloads: 'off' stands alone");
+	bad_port("name=x,socket=/s,offloads=on,offloads=off", "--port: offloads: given twice");
+}
+
 static void every_option_is_in_the_help(void **state)
 {
 	static const char *const words[] = { "--uplink", "--port", "--name", "--queues", "--xdp-mode", "--xdp-attach",
 					     "--wait", "--cpus", "--unknown", "--log-level", "name=", "socket=",
-					     "mode=", "queues=", "mac=", "owner=", "perm=" };
+					     "mode=", "queues=", "mac=", "owner=", "perm=", "offloads=", "features=",
+					     "--rx-hash", "--tx-checksum" };
 
 	(void)state;
 	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
@@ -372,6 +449,11 @@ int main(void)
 		cmocka_unit_test(a_port_cannot_take_the_control_socket),
 		cmocka_unit_test(mac_addresses_are_checked),
 		cmocka_unit_test(owner_and_mode_are_checked),
+		cmocka_unit_test(a_port_offers_everything_unless_told_otherwise),
+		cmocka_unit_test(features_are_taken_away_by_name_one_behind_the_other),
+		cmocka_unit_test(offloads_can_be_switched_off_all_or_one_by_one_or_chosen),
+		cmocka_unit_test(an_offload_brings_what_it_needs_and_goes_with_it),
+		cmocka_unit_test(unknown_features_are_named_with_what_is_known),
 		cmocka_unit_test(every_option_is_in_the_help),
 	};
 

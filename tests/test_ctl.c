@@ -624,7 +624,10 @@ static void a_status_is_shown_with_what_matters(void **state)
 		"1 guest address, all-multicast on", "tag stripping off (was on)",
 		"port vm0 (server on /run/x.sock): down (not_connected)\n", "version_1 mrg_rxbuf",
 		"1 of 4 enabled", "02:00:00:00:00:01 learned", "pair 0 rx drops: drop_short 2, broken_head 1",
-		"  0          copy  ready  0       2048", "  0     rx    running   256       10   1000     20      3\n",
+		"  0          copy  ready  0       2048", "  0     rx    packed  running   256       10   1000     20      3\n",
+		"pair 0 rx offloads: large_packets 4, frames_of_large_packets 40", "frames on node 1",
+		"guest memory and rings on node 0", "flow hash       by software (veth has none)", "checksums       by driver",
+		"yes; frames longer than a buffer come in pieces",
 		"7 packets, 700 bytes; dropped: share 4; lost on the way to the worker: 9",
 	};
 	char *text = shown(
@@ -632,7 +635,9 @@ static void a_status_is_shown_with_what_matters(void **state)
 		"\"uplink\":{\"interface\":\"eth1\",\"ifindex\":3,\"driver\":\"veth\",\"up\":true,\"reason\":\"none\","
 		"\"speed_mbps\":10000,\"duplex\":\"full\",\"mtu\":1500,\"mac\":\"02:00:00:00:00:09\","
 		"\"xdp\":{\"mode\":\"copy\",\"why_not_better\":\"no zero-copy here\",\"attach\":\"link\","
-		"\"program_id\":5,\"adopted\":true,\"metadata\":\"yes\"},"
+		"\"program_id\":5,\"adopted\":true,\"metadata\":\"yes\",\"multi_buffer\":true,"
+		"\"rx_hash\":{\"by\":\"software\",\"why_not_driver\":\"veth has none\"},"
+		"\"tx_checksum\":{\"by\":\"driver\",\"why_not_driver\":\"\"}},\"numa_node\":1,"
 		"\"receive_filter\":{\"entries\":1,\"allmulti\":true},"
 		"\"vlan\":{\"rxvlan_before\":\"on\",\"rxvlan_now\":\"off\",\"filter_before\":\"on\","
 		"\"filter_now\":\"off\",\"fixed\":false},"
@@ -642,11 +647,12 @@ static void a_status_is_shown_with_what_matters(void **state)
 		"\"host\":{\"packets\":5,\"multicast\":2,\"drops\":{\"unknown\":1}}},"
 		"\"workers\":[{\"worker\":0,\"cpu\":-1,\"loops\":10,\"sleeps\":5}],"
 		"\"ports\":[{\"name\":\"vm0\",\"socket\":\"/run/x.sock\",\"role\":\"server\",\"up\":false,"
-		"\"reason\":\"not_connected\",\"connected\":true,\"peer_pid\":1,\"connections\":3,"
+		"\"reason\":\"not_connected\",\"connected\":true,\"peer_pid\":1,\"connections\":3,\"numa_node\":0,"
 		"\"features\":[\"version_1\",\"mrg_rxbuf\"],\"pairs\":{\"max\":4,\"enabled\":1},"
 		"\"addresses\":[{\"mac\":\"02:00:00:00:00:01\",\"kind\":\"learned\"}],"
 		"\"pair\":[{\"pair\":0,\"rx\":{\"packets\":10,\"bytes\":1000,\"calls\":20,"
-		"\"drops\":{\"drop_short\":2,\"broken_head\":1},\"state\":\"running\",\"size\":256},"
+		"\"drops\":{\"drop_short\":2,\"broken_head\":1},\"state\":\"running\",\"kind\":\"packed\",\"size\":256,"
+		"\"offloads\":{\"large_packets\":4,\"frames_of_large_packets\":40}},"
 		"\"tx\":{\"packets\":0,\"state\":\"stopped\"}}],"
 		"\"xdp\":{\"packets\":7,\"bytes\":700,\"drops\":{\"share\":4}},\"lost_in_ring\":9}]}");
 

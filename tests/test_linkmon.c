@@ -461,21 +461,37 @@ static void every_queue_that_rss_feeds_must_be_served(void **state)
 	assert_int_equal(ifcheck_choose_queues(&c, "nic", 9, &why), -EINVAL);
 }
 
-static void the_chunk_follows_the_mtu(void **state)
+static void the_chunk_follows_the_mtu_and_beyond_one_chunk_frames_come_in_pieces(void **state)
 {
 	struct linkmon_dev d = { .name = "nic", .mtu = 1500 };
+	bool sg = true;
 
 	(void)state;
-	assert_int_equal(ifcheck_chunk(&d, &why), 2048);
+	assert_int_equal(ifcheck_chunk(&d, &sg, &why), 2048);
+	assert_false(sg);
 	d.mtu = 2000;
-	assert_int_equal(ifcheck_chunk(&d, &why), 4096);
+	assert_int_equal(ifcheck_chunk(&d, &sg, &why), 4096);
 	d.mtu = 3498;
-	assert_int_equal(ifcheck_chunk(&d, &why), 4096);
+	assert_int_equal(ifcheck_chunk(&d, &sg, &why), 4096);
+	assert_false(sg);
 	d.mtu = 3499;
-	assert_int_equal(ifcheck_chunk(&d, &why), -EMSGSIZE);
-	assert_non_null(strstr(text, "ip link set dev nic mtu 3498"));
+	assert_int_equal(ifcheck_chunk(&d, &sg, &why), 4096);
+	assert_true(sg);
+	d.mtu = 9216;
+	assert_int_equal(ifcheck_chunk(&d, &sg, &why), 4096);
+	assert_true(sg);
+}
+
+static void an_mtu_beyond_all_pieces_is_refused_with_the_largest_that_works(void **state)
+{
+	struct linkmon_dev d = { .name = "nic", .mtu = 11499 };
+	bool sg;
+
+	(void)state;
+	assert_int_equal(ifcheck_chunk(&d, &sg, &why), -EMSGSIZE);
+	assert_non_null(strstr(text, "ip link set dev nic mtu 11498"));
 	d.mtu = UINT32_MAX;
-	assert_int_equal(ifcheck_chunk(&d, &why), -EMSGSIZE);
+	assert_int_equal(ifcheck_chunk(&d, &sg, &why), -EMSGSIZE);
 }
 
 #define linkmon_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
@@ -497,7 +513,8 @@ int main(void)
 		linkmon_test(a_vlan_device_is_generic_only),
 		linkmon_test(channels_are_counted_however_the_driver_counts_them),
 		linkmon_test(every_queue_that_rss_feeds_must_be_served),
-		cmocka_unit_test(the_chunk_follows_the_mtu),
+		cmocka_unit_test(the_chunk_follows_the_mtu_and_beyond_one_chunk_frames_come_in_pieces),
+		cmocka_unit_test(an_mtu_beyond_all_pieces_is_refused_with_the_largest_that_works),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -153,7 +153,7 @@ static void a_sender_cannot_leave_metadata_behind(void **state)
 
 		for (i = 0; i + sizeof(forged) <= NICQ_MAX_FRAME(CHUNK); i += sizeof(forged))
 			memcpy(buf + i, &forged, sizeof(forged));
-		nicq_tx_stage(q, frame, NICQ_MAX_FRAME(CHUNK));
+		nicq_tx_stage(q, frame, NICQ_MAX_FRAME(CHUNK), false);
 	}
 	assert_int_equal(nicq_tx_flush(q), 0);
 	while (kernel_send(q, &d))
@@ -206,7 +206,7 @@ static void completions_that_cannot_be_are_counted_and_change_nothing(void **sta
 
 	assert_int_equal(nicq_tx_room(q, 1), 1);
 	assert_non_null(nicq_tx_buf(q, &frame));
-	nicq_tx_stage(q, frame, 60);
+	nicq_tx_stage(q, frame, 60, false);
 	nicq_tx_flush(q);
 	assert_true(kernel_send(q, &d));
 	kernel_complete(q, (uint64_t)FRAMES * CHUNK);
@@ -228,7 +228,7 @@ static void staged_frames_are_seen_only_after_the_flush(void **state)
 
 	buf = nicq_tx_buf(q, &frame);
 	memset(buf, 0x5a, 60);
-	nicq_tx_stage(q, frame, 60);
+	nicq_tx_stage(q, frame, 60, false);
 	assert_false(kernel_send(q, &d));
 	assert_int_equal(nicq_tx_flush(q), 0);
 	assert_true(nicq_tx_unsent(q));
@@ -249,7 +249,7 @@ static void sending_stops_at_its_limit_and_leaves_frames_for_receiving(void **st
 
 	while (nicq_tx_room(q, 8)) {
 		assert_non_null(nicq_tx_buf(q, &frame));
-		nicq_tx_stage(q, frame, 60);
+		nicq_tx_stage(q, frame, 60, false);
 		nicq_tx_flush(q);
 		n++;
 	}
@@ -269,9 +269,9 @@ static void a_frame_that_is_not_sent_after_all_goes_back(void **state)
 	assert_int_equal(q->tx_outstanding, 0);
 	/* Nor does one of an impossible length reach the kernel. */
 	assert_non_null(nicq_tx_buf(q, &frame));
-	nicq_tx_stage(q, frame, CHUNK);
+	nicq_tx_stage(q, frame, CHUNK, false);
 	assert_non_null(nicq_tx_buf(q, &frame));
-	nicq_tx_stage(q, frame, 0);
+	nicq_tx_stage(q, frame, 0, false);
 	assert_int_equal(q->stats.tx_errors, 2);
 	assert_int_equal(q->tx_staged, 0);
 	assert_int_equal(q->frames.nfree, FRAMES);
@@ -381,7 +381,7 @@ static void no_frame_is_lost_or_doubled_whatever_the_order(void **state)
 		n = nicq_tx_room(q, (seed >> 15) % 9);
 		for (i = 0; i < n; i++) {
 			assert_non_null(nicq_tx_buf(q, &frame));
-			nicq_tx_stage(q, frame, 60);
+			nicq_tx_stage(q, frame, 60, false);
 		}
 		nicq_tx_flush(q);
 		if (seed & 0x10000)

@@ -77,7 +77,7 @@ static int transmit(struct load *l, struct nicq *q, unsigned want)
 			return -ENOBUFS;
 		memset(buf, 0, l->len);
 		memcpy(buf, template, sizeof(template));
-		nicq_tx_stage(q, frame, l->len);
+		nicq_tx_stage(q, frame, l->len, false);
 	}
 	l->under_way += room;
 	l->sent += room;

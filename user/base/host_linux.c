@@ -165,13 +165,12 @@ static int linux_is_bpffs(const struct host_ops *h, const char *path)
 	return statfs(path, &fs) == 0 && (unsigned long)fs.f_type == BPF_FS_MAGIC;
 }
 
-static int linux_netlink(const struct host_ops *h, uint32_t groups)
+static int netlink_socket(int protocol, uint32_t groups)
 {
 	struct sockaddr_nl sa = { .nl_family = AF_NETLINK, .nl_groups = groups };
 	int fd, ret;
 
-	(void)h;
-	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_ROUTE);
+	fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC | SOCK_NONBLOCK, protocol);
 	if (fd < 0)
 		return -errno;
 	if (bind(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
@@ -180,6 +179,18 @@ static int linux_netlink(const struct host_ops *h, uint32_t groups)
 		return ret;
 	}
 	return fd;
+}
+
+static int linux_netlink(const struct host_ops *h, uint32_t groups)
+{
+	(void)h;
+	return netlink_socket(NETLINK_ROUTE, groups);
+}
+
+static int linux_genl(const struct host_ops *h)
+{
+	(void)h;
+	return netlink_socket(NETLINK_GENERIC, 0);
 }
 
 static int linux_ethtool(const struct host_ops *h, const char *ifname, void *cmd)
@@ -242,6 +253,7 @@ static const struct host_ops linux_ops = {
 	.unix_connect = linux_unix_connect,
 	.is_bpffs = linux_is_bpffs,
 	.netlink = linux_netlink,
+	.genl = linux_genl,
 	.ethtool = linux_ethtool,
 	.packet_socket = linux_packet_socket,
 	.packet_membership = linux_packet_membership,

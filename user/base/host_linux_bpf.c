@@ -37,6 +37,9 @@
 #ifndef AF_XDP
 #define AF_XDP 44
 #endif
+#ifndef BPF_F_XDP_DEV_BOUND_ONLY	/* since 6.3 */
+#define BPF_F_XDP_DEV_BOUND_ONLY (1U << 6)
+#endif
 
 /*
  * The last complaint of libbpf or libxdp. Both libraries report through a
@@ -108,12 +111,12 @@ static bool kernel_too_old(void)
 }
 
 /* Old kernels refuse what they do not know with any error: -ENOSYS tells them apart. */
-static int explain_load_failure(const char *prog, int err)
+static int explain_load_failure(const struct host_bpf_spec *spec, int err)
 {
 	if (kernel_too_old())
 		return -ENOSYS;
-	if (err != -EPERM)
-		log_error("the kernel refused XDP program %s: %s%s%s", prog, strerror(-err),
+	if (err != -EPERM && !spec->bound_to)	/* a program for one device is tried where it may not work */
+		log_error("the kernel refused XDP program %s: %s%s%s", spec->prog, strerror(-err),
 			  complaint[0] ? ": " : "", complaint);
 	return err;
 }
@@ -257,12 +260,16 @@ int host_linux_bpf_load(const struct host_ops *h, const struct host_bpf_spec *sp
 	ret = object_open(spec, &obj);
 	if (ret)
 		return ret;
+	prog = bpf_object__find_program_by_name(obj, spec->prog);
+	if (prog && spec->bound_to) {
+		bpf_program__set_ifindex(prog, (uint32_t)spec->bound_to);
+		bpf_program__set_flags(prog, bpf_program__flags(prog) | BPF_F_XDP_DEV_BOUND_ONLY);
+	}
 	ret = bpf_object__load(obj);
 	if (ret) {
-		ret = explain_load_failure(spec->prog, ret);
+		ret = explain_load_failure(spec, ret);
 		goto out;
 	}
-	prog = bpf_object__find_program_by_name(obj, spec->prog);
 	ret = prog ? fds_take(obj, bpf_program__fd(prog), spec, fds) : -ENOENT;
 out:
 	bpf_object__close(obj);

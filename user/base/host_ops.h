@@ -26,6 +26,7 @@ struct host_bpf_spec {
 	const void *elf;	/* BPF object file in memory */
 	size_t elf_len;
 	const char *prog;	/* program (function) name */
+	int bound_to;		/* interface index: the program is for this device only; 0 = for any */
 	struct host_bpf_size {	/* map sizes to set before loading */
 		const char *map;
 		uint32_t max_entries;
@@ -61,6 +62,7 @@ struct host_ops {
 
 	/* The interface. */
 	int (*netlink)(const struct host_ops *h, uint32_t groups);	/* NETLINK_ROUTE, non-blocking */
+	int (*genl)(const struct host_ops *h);	/* NETLINK_GENERIC, non-blocking */
 	int (*ethtool)(const struct host_ops *h, const char *ifname, void *cmd);	/* SIOCETHTOOL */
 	/* AF_PACKET/SOCK_RAW bound to @ifindex for @protocol (host order, 0 = receives nothing). */
 	int (*packet_socket)(const struct host_ops *h, int ifindex, uint16_t protocol);

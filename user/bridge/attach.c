@@ -10,8 +10,6 @@
 #include <signal.h>
 #include <string.h>
 
-#include <linux/virtio_config.h>
-
 #include "base/clock.h"
 #include "base/eventfd.h"
 #include "bridge/attach.h"
@@ -20,11 +18,9 @@
 #define CALL_STUCK_NS (50 * NSEC_PER_MSEC)
 #define FRAME_OVERHEAD 18	/* Ethernet header and one VLAN tag */
 
-uint64_t attach_features(void)
+uint64_t attach_features(const struct port_config *cfg)
 {
-	return 1ull << VIRTIO_F_VERSION_1 | 1ull << VIRTIO_F_ANY_LAYOUT | 1ull << VIRTIO_NET_F_MRG_RXBUF |
-	       1ull << VIRTIO_NET_F_MQ | 1ull << VIRTIO_RING_F_INDIRECT_DESC | 1ull << VIRTIO_RING_F_EVENT_IDX |
-	       1ull << VHOST_USER_F_PROTOCOL_FEATURES;
+	return vnet_dependencies(PORT_FEATURES & ~cfg->without) | 1ull << VHOST_USER_F_PROTOCOL_FEATURES;
 }
 
 uint64_t attach_protocol_features(void)
@@ -34,12 +30,12 @@ uint64_t attach_protocol_features(void)
 }
 
 /*
- * The longest frame a ring may carry: what the uplink's MTU allows, and never more than a UMEM chunk
- * holds, whatever the MTU was changed to since the chunks were cut.
+ * The longest frame a ring may carry: what the uplink's MTU allows, and never more than UMEM chunks
+ * hold, whatever the MTU was changed to since they were cut.
  */
 static uint32_t max_frame(struct bridge *b)
 {
-	uint32_t room = NICQ_MAX_FRAME(b->dp[0]->nicq->frames.chunk);
+	uint32_t room = nicq_max_frame(b->dp[0]->nicq);
 	uint32_t want = uplink_link(b->uplink)->mtu + FRAME_OVERHEAD;
 
 	return want < room ? want : room;
@@ -64,6 +60,18 @@ static void vq_lock(struct port *p, struct virtq *vq)
 	}
 }
 
+/* The state goes to the guest's memory; the frames stay where they are. */
+static void follow_memory(struct port *p, const void *ring)
+{
+	int frames = uplink_info(p->bridge->uplink)->node, before = p->node;
+
+	port_follow_memory(p, ring);
+	if (p->node != before && frames >= 0 && p->node != frames)
+		log_at(LOG_LEVEL_WARN, &p->complaints,
+		       "port %s: guest memory is on NUMA node %d, the frame buffers are on node %d: give --cpus of node %d",
+		       p->cfg.name, p->node, frames, p->node);
+}
+
 static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *cfg)
 {
 	struct port *p = ctx;
@@ -82,6 +90,7 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 			return ret;
 		WRITE_ONCE(tx->armed, 0);
 	}
+	follow_memory(p, c.desc);
 	vq_lock(p, vq);
 	ret = virtq_start(vq, &c);
 	spin_unlock(&vq->lock);
@@ -242,7 +251,7 @@ int attach_open(struct bridge *b, struct port *p)
 		.gid = p->cfg.group,
 		.session = {
 			.max_pairs = p->pairs,
-			.features = attach_features(),
+			.features = attach_features(&p->cfg),
 			.protocol_features = attach_protocol_features(),
 			.max_frame = 1500 + FRAME_OVERHEAD,
 		},
@@ -353,7 +362,7 @@ void attach_mtu_changed(struct port *p)
 		struct virtq *vq = port_vq(p, i);
 
 		vq_lock(p, vq);
-		vq->max_frame = len;
+		virtq_set_max_frame(vq, len);
 		spin_unlock(&vq->lock);
 	}
 }

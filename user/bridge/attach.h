@@ -21,8 +21,8 @@ void attach_check(struct port *p, uint64_t now_ns);
 /* The uplink's MTU changed: largest frame of every running ring. */
 void attach_mtu_changed(struct port *p);
 
-/* Virtio and vhost-user feature bits that every port offers; of configuration and version only. */
-uint64_t attach_features(void);
+/* Virtio and vhost-user feature bits that a port offers; of configuration and version only. */
+uint64_t attach_features(const struct port_config *cfg);
 uint64_t attach_protocol_features(void);
 
 #endif

@@ -16,6 +16,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/node.h"
 #include "bridge/addresses.h"
 #include "bridge/attach.h"
 #include "bridge/bridge.h"
@@ -104,9 +105,12 @@ static int make_datapaths(struct bridge *b)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < b->queues; i++) {
 		struct vd_flow *flow = &uplink_maps(b->uplink)->flows[(size_t)i * VD_MAX_PORTS];
-		int ret = datapath_create(uplink_nicq(b->uplink, i), flow, &b->fdb, b->port, b->nports, b->queues,
-					  &b->dp[i]);
+		int ret;
 
+		node_prefer(node_of_memory(uplink_nicq(b->uplink, i)->umem));
+		ret = datapath_create(uplink_nicq(b->uplink, i), flow, &b->fdb, b->port, b->nports, b->queues,
+					  &b->dp[i]);
+		node_prefer(NODE_NONE);
 		if (ret)
 			return ret;
 		b->dp[i]->learn_fd = b->learn_fd;
@@ -179,7 +183,7 @@ static int start(struct bridge *b, const struct fail *why)
 		ret = uplink_open(b->host, b->loop, &b->cfg.uplink, &b->uplink, why->text, why->len);
 	if (ret)
 		return ret;
-	ret = mcast_open(b->host, uplink_link(b->uplink)->ifindex, &b->mcast);
+	ret = mcast_open(b->host, uplink_link(b->uplink)->ifindex, uplink_info(b->uplink)->max_frame, &b->mcast);
 	if (ret)
 		return fail_with(why, ret, "cannot receive broadcasts of %s: %s", b->cfg.uplink.ifname,
 			    strerror(-ret));
@@ -216,6 +220,8 @@ int bridge_open(const struct host_ops *host, struct loop *loop, const struct bri
 	b->host = host;
 	b->loop = loop;
 	b->cfg = *cfg;
+	b->cfg.uplink.cpus = cfg->cpus;
+	b->cfg.uplink.ncpus = cfg->cpus ? cfg->ncpus : 0;
 	b->event = event;
 	b->event_arg = event_arg;
 	b->learn_fd = -1;

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
+ * The data path's life, and NIC to guest; guest to NIC is datapath_tx.c.
  * Theory of operation: see datapath.h. Who counts what:
  *
  *   program redirects a frame          flow.seq + 1
@@ -135,14 +136,22 @@ static struct dp_port *lookup(struct datapath *dp, const struct nicq_pkt *p, uin
 	return d;
 }
 
+/* Notes one UMEM frame: a whole Ethernet frame, or the first piece of it. */
+static inline void note_frame(struct datapath *dp, const struct nicq_pkt *p, uint64_t now_ns)
+{
+	struct dp_frame *f = &dp->frame[p->frame];
+
+	f->next = f->rest = DP_NONE;
+	f->len = p->len;
+	f->when = (uint32_t)(now_ns >> 20);
+	f->data = p->data;
+}
+
+/* Puts an Ethernet frame that was noted on the list of its virtqueue. */
 static inline void append(struct datapath *dp, struct dp_port *d, uint32_t pair, const struct nicq_pkt *p)
 {
 	struct dp_wait *w = &d->wait[pair];
-	struct dp_frame *f = &dp->frame[p->frame];
 
-	f->next = DP_NONE;
-	f->len = p->len;
-	f->data = p->data;
 	if (w->head == DP_NONE)
 		w->head = p->frame;
 	else
@@ -156,34 +165,86 @@ static inline void append(struct datapath *dp, struct dp_port *d, uint32_t pair,
 	}
 }
 
+/* Gives an Ethernet frame that was noted back to the NIC queue, all pieces of it. */
+static void recycle(struct datapath *dp, uint32_t frame)
+{
+	while (frame != DP_NONE) {
+		struct dp_frame *f = &dp->frame[frame];
+		struct nicq_pkt p = { .data = f->data, .len = f->len, .frame = frame };
+
+		frame = f->rest;
+		nicq_recycle(dp->nicq, &p);
+	}
+}
+
+/*
+ * Collects the pieces of an Ethernet frame that is longer than a chunk; they come one behind the other, maybe in
+ * several batches. Return: the first piece when the frame is whole, NULL otherwise.
+ */
+static __attribute__((noinline)) const struct nicq_pkt *collect(struct datapath *dp, const struct nicq_pkt *p,
+								  uint64_t now_ns)
+{
+	note_frame(dp, p, now_ns);
+	if (!dp->partial.n++) {
+		dp->partial.first = *p;
+		dp->partial.last = p->frame;
+		return NULL;
+	}
+	dp->frame[dp->partial.last].rest = p->frame;
+	dp->partial.last = p->frame;
+	if (p->more)
+		return NULL;
+	if (dp->partial.n <= NICQ_PIECES) {
+		dp->partial.n = 0;
+		return &dp->partial.first;
+	}
+	dp->nicq->stats.rx_invalid++;	/* longer than any MTU we serve */
+	recycle(dp, dp->partial.first.frame);
+	dp->partial.n = 0;
+	return NULL;
+}
+
+/* The port and queue pair of an Ethernet frame, from its metadata or, without, by the same tables. NULL: for nobody. */
+static inline struct dp_port *find_port(struct datapath *dp, const struct nicq_pkt *p, uint32_t *pair)
+{
+	const struct vd_meta *m = nicq_meta(p);
+	struct dp_port *d;
+
+	if (unlikely(p->len < ETH_MIN))
+		return NULL;
+	if (unlikely(!m)) {
+		d = lookup(dp, p, pair);
+	} else {
+		d = m->port < VD_MAX_PORTS ? dp->port[m->port] : NULL;
+		*pair = m->pair;
+		if (likely(d))
+			count_seq(d, m->seq);
+	}
+	return likely(d && *pair < d->port->pairs) ? d : NULL;
+}
+
 /* First pass: sort what came by port and queue pair. */
 static void sort_batch(struct datapath *dp, unsigned n, uint64_t now_ns)
 {
 	for (unsigned i = 0; i < n; i++) {
 		const struct nicq_pkt *p = &dp->pkt[i];
-		const struct vd_meta *m = nicq_meta(p);
 		struct dp_port *d;
 		uint64_t src;
 		uint32_t pair = 0;
 
 		if (i + 4 < n)
-			__builtin_prefetch(dp->pkt[i + 4].data - sizeof(*m));
-		if (unlikely(p->len < ETH_MIN)) {
-			dp->drop_stray++;
-			nicq_recycle(dp->nicq, p);
-			continue;
-		}
-		if (likely(m)) {
-			d = m->port < VD_MAX_PORTS ? dp->port[m->port] : NULL;
-			pair = m->pair;
-			if (likely(d))
-				count_seq(d, m->seq);
+			__builtin_prefetch(dp->pkt[i + 4].data - sizeof(struct vd_meta));
+		if (unlikely(p->more || dp->partial.n)) {
+			p = collect(dp, p, now_ns);
+			if (!p)
+				continue;
 		} else {
-			d = lookup(dp, p, &pair);
+			note_frame(dp, p, now_ns);
 		}
-		if (unlikely(!d || pair >= d->port->pairs)) {
+		d = find_port(dp, p, &pair);
+		if (unlikely(!d)) {
 			dp->drop_stray++;
-			nicq_recycle(dp->nicq, p);
+			recycle(dp, p->frame);
 			continue;
 		}
 		src = mac_load(p->data + MAC_LEN);
@@ -195,13 +256,15 @@ static void sort_batch(struct datapath *dp, unsigned n, uint64_t now_ns)
 	}
 }
 
-/* Takes @n frames off the list's front and gives them back to the NIC queue. */
+/* Takes @n Ethernet frames off the list's front and gives them back to the NIC queue. */
 static void pop(struct datapath *dp, struct dp_port *d, struct dp_wait *w, unsigned n)
 {
 	while (n--) {
 		struct dp_frame *f = &dp->frame[w->head];
 		struct nicq_pkt p = { .data = f->data, .len = f->len, .frame = w->head };
 
+		if (unlikely(f->rest != DP_NONE))
+			recycle(dp, f->rest);
 		w->head = f->next;
 		w->count--;
 		d->held--;
@@ -211,13 +274,68 @@ static void pop(struct datapath *dp, struct dp_port *d, struct dp_wait *w, unsig
 		w->tail = DP_NONE;
 }
 
-static unsigned gather(struct datapath *dp, const struct dp_wait *w)
+/* The pieces of an Ethernet frame. Return: how many. */
+static unsigned pieces_of(const struct datapath *dp, uint32_t frame, struct iovec *iov, uint32_t *len)
 {
 	unsigned n = 0;
 
-	for (uint32_t f = w->head; f != DP_NONE && n < VIRTQ_BATCH; f = dp->frame[f].next, n++)
-		dp->src[n] = (struct virtq_src){ dp->frame[f].data, dp->frame[f].len };
+	*len = 0;
+	for (; frame != DP_NONE; frame = dp->frame[frame].rest) {
+		iov[n++] = (struct iovec){ dp->frame[frame].data, dp->frame[frame].len };
+		*len += dp->frame[frame].len;
+	}
 	return n;
+}
+
+/* The front of a list, as it came. Return: packets in dp->src. */
+static unsigned gather(struct datapath *dp, const struct dp_wait *w)
+{
+	struct iovec *iov = dp->piece;
+	unsigned n = 0;
+
+	for (uint32_t f = w->head; f != DP_NONE && n < VIRTQ_BATCH; f = dp->frame[f].next, n++) {
+		struct virtq_more *more = &dp->more[n];
+
+		dp->src[n] = (struct virtq_src){ dp->frame[f].data, dp->frame[f].len, NULL };
+		if (likely(dp->frame[f].rest == DP_NONE))
+			continue;
+		*more = (struct virtq_more){ .piece = iov };
+		more->npieces = pieces_of(dp, f, iov, &dp->src[n].len);
+		iov += more->npieces;
+		dp->src[n].more = more;
+	}
+	return n;
+}
+
+/*
+ * The front of a list, joined where the guest takes it. Joining may put frames of one flow before those of another;
+ * the list is put into the same order, so that what is delivered is always its front. Return: packets in dp->coalesce.
+ */
+static unsigned gather_joined(struct datapath *dp, struct dp_wait *w, uint64_t features)
+{
+	uint32_t frame[VIRTQ_BATCH], f = w->head;
+	struct coalesce *c = &dp->coalesce;
+	struct iovec *iov = dp->piece;
+	unsigned n = 0;
+
+	for (; f != DP_NONE && n < VIRTQ_BATCH; f = dp->frame[f].next, n++) {
+		struct coalesce_in *in = &dp->in[n];
+
+		frame[n] = f;
+		in->piece = iov;
+		in->npieces = pieces_of(dp, f, iov, &in->len);
+		in->when = dp->frame[f].when;
+		iov += in->npieces;
+	}
+	if (!n)
+		return 0;
+	coalesce_batch(c, features, dp->in, n);
+	w->head = frame[c->order[0]];
+	for (unsigned i = 0; i < n; i++)
+		dp->frame[frame[c->order[i]]].next = i + 1 < n ? frame[c->order[i + 1]] : f;
+	if (f == DP_NONE)
+		w->tail = frame[c->order[n - 1]];
+	return c->n;
 }
 
 /*
@@ -246,13 +364,39 @@ static void expire(struct datapath *dp, struct dp_port *d, struct dp_wait *w, ui
 	w->since_ns = w->count ? now_ns : 0;
 }
 
-/* Second pass, one virtqueue: copy, publish, call. Return: frames that left the list. */
+/* The front of a list, once, frame by frame. Return: Ethernet frames that left the list; *@stop: no more go. */
+static unsigned deliver_frames(struct datapath *dp, struct dp_port *d, struct dp_wait *w, struct virtq *vq, bool *stop)
+{
+	unsigned n = gather(dp, w), got = virtq_rx_put(vq, dp->src, n);
+
+	*stop = got < n || !n;
+	pop(dp, d, w, got);
+	return got;
+}
+
+/* The same, joined where it can be. What does not fit joined is tried again frame by frame. */
+static unsigned deliver_joined(struct datapath *dp, struct dp_port *d, struct dp_wait *w, struct virtq *vq, bool *stop)
+{
+	const struct coalesce *c = &dp->coalesce;
+	unsigned n = gather_joined(dp, w, vq->features), got = virtq_rx_put(vq, c->src, n), frames = 0;
+
+	for (unsigned i = 0; i < got; i++)
+		frames += c->frames[i];
+	pop(dp, d, w, frames);
+	*stop = got < n || !n;
+	if (*stop && got < n && c->frames[got] > 1)
+		frames += deliver_frames(dp, d, w, vq, stop);
+	return frames;
+}
+
+/* Second pass, one virtqueue: copy, publish, call. Return: Ethernet frames that left the list. */
 static unsigned deliver(struct datapath *dp, const struct dp_ref *r, uint64_t now_ns)
 {
 	struct dp_port *d = r->port;
 	struct dp_wait *w = r->wait;
 	struct virtq *vq = port_rxq(d->port, r->pair);
-	unsigned done = 0, n, got;
+	unsigned done = 0, n;
+	bool stop, join;
 
 	if (unlikely(!virtq_usable(vq)))
 		goto unusable;
@@ -266,13 +410,11 @@ static unsigned deliver(struct datapath *dp, const struct dp_ref *r, uint64_t no
 	}
 	if (unlikely(vq->notify_armed))	/* refills need no kick: frames that wait are looked at in time */
 		virtq_disarm(vq);
-	while ((n = gather(dp, w))) {
-		got = virtq_rx_put(vq, dp->src, n);
-		pop(dp, d, w, got);
-		done += got;
-		if (got < n)
-			break;
-	}
+	/* What waits for buffers is not joined anew every time round. */
+	stop = w->since_ns && virtq_rx_starved(vq, dp->frame[w->head].len);
+	join = coalesce_wanted(vq->features);
+	while (!stop)
+		done += join ? deliver_joined(dp, d, w, vq, &stop) : deliver_frames(dp, d, w, vq, &stop);
 	if (virtq_publish(vq))
 		virtq_call(vq);
 	spin_unlock(&vq->lock);
@@ -361,7 +503,7 @@ void datapath_rx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 
 unsigned datapath_deliver(struct datapath *dp, const uint8_t *frame, uint32_t len)
 {
-	struct virtq_src src = { frame, len };
+	struct virtq_src src = { frame, len, NULL };
 	unsigned ports = 0;
 
 	learn_wire_note(dp->wire, mac_load(frame + MAC_LEN), clock_now());
@@ -387,166 +529,4 @@ unsigned datapath_deliver(struct datapath *dp, const uint8_t *frame, uint32_t le
 		spin_unlock(&vq->lock);
 	}
 	return ports;
-}
-
-/* --- guest to NIC ------------------------------------------------------ */
-
-/*
- * Source addresses we do not know yet go to the control thread, which decides. A guest that makes up a new
- * one for every packet, or sends from more than it may have, does not keep that thread busy.
- */
-static void note_source(struct datapath *dp, struct dp_tx *tx, uint64_t src, uint64_t now_ns)
-{
-	struct learn_request req = { .mac = src, .when_ns = now_ns, .port = tx->port->index };
-	uint64_t one = 1;
-
-	tx->last_src = src;
-	if (tx->port->cfg.have_mac || fdb_lookup(dp->fdb, src) == tx->port->index)
-		return;
-	if (now_ns - tx->stats->learn_ns < DP_LEARN_NS || !learn_push(dp->learn, &req)) {
-		tx->last_src = 0;
-		return;
-	}
-	tx->stats->learn_ns = now_ns;
-	if (dp->learn_fd >= 0 && write(dp->learn_fd, &one, sizeof(one)) < 0)
-		return;	/* our own eventfd, non-blocking: full means it is signalled already */
-}
-
-/*
- * An address that was refused may be free by now, one that was known may have been taken out, and one that
- * is heard from the wire all the time must stay on record as heard.
- */
-static void forget_sources(struct datapath *dp, uint64_t now_ns)
-{
-	dp->forget_ns = now_ns;
-	dp->last_wire_src = 0;
-	for (uint32_t i = 0; i < dp->ntx; i++)
-		dp->tx[i].last_src = 0;
-}
-
-static void discard(struct datapath *dp, struct virtq *vq, uint64_t *counter, unsigned n)
-{
-	*counter += n;
-	virtq_tx_put(vq, &dp->batch, n);
-}
-
-/* Copies a batch into frames and stages them; the room was checked. */
-static void send_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, uint64_t now_ns)
-{
-	const struct gmem *mem = tx->vq->mem;
-	struct virtq_batch *b = &dp->batch;
-	unsigned i;
-
-	for (i = 0; i < n; i++) {
-		const struct virtq_pkt *p = &b->pkt[i];
-		uint32_t frame;
-		uint8_t *buf = nicq_tx_buf(dp->nicq, &frame);
-		uint64_t src;
-
-		if (unlikely(!buf)) {	/* cannot be: the room was checked */
-			dp->nicq->stats.tx_errors++;
-			continue;
-		}
-		virtq_pkt_copy(p, buf);
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);	/* the mark is set by a handler on this thread */
-		if (unlikely(gmem_broken(mem))) {	/* zeroes, not the guest's packet */
-			nicq_tx_cancel(dp->nicq, frame);
-			break;
-		}
-		src = mac_load(buf + MAC_LEN);
-		if (unlikely(src != tx->last_src))
-			note_source(dp, tx, src, now_ns);
-		nicq_tx_stage(dp->nicq, frame, p->len);
-	}
-	virtq_tx_put(tx->vq, b, i);
-}
-
-/* One tx virtqueue, one batch, lock held. Return: packets taken. */
-static unsigned tx_ring(struct datapath *dp, struct dp_tx *tx, unsigned room, bool up, uint64_t now_ns)
-{
-	struct virtq *vq = tx->vq;
-	unsigned n;
-
-	if (unlikely(vq->notify_armed))
-		virtq_disarm(vq);
-	n = virtq_tx_get(vq, &dp->batch, room);
-	if (!n)
-		goto publish;
-	if (unlikely(!READ_ONCE(vq->enabled)))	/* started but disabled: consume and discard */
-		discard(dp, vq, &vq->stats.errors[VIRTQ_DROP_DISABLED], n);
-	else if (unlikely(!up))
-		discard(dp, vq, &tx->stats->drop_uplink_down, n);
-	else
-		send_batch(dp, tx, n, now_ns);
-publish:
-	if (virtq_publish(vq))
-		virtq_call(vq);
-	return n;
-}
-
-void datapath_tx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
-{
-	bool up = READ_ONCE(dp->uplink_up);
-	uint32_t start = dp->next_tx;
-	int ret;
-
-	if (unlikely(now_ns - dp->forget_ns >= DP_FORGET_NS))
-		forget_sources(dp, now_ns);
-	for (uint32_t i = 0; i < dp->ntx; i++) {
-		struct dp_tx *tx = &dp->tx[(start + i) % dp->ntx];
-		struct virtq *vq = tx->vq;
-		unsigned room, n;
-
-		if (READ_ONCE(tx->armed) || !READ_ONCE(vq->started) || READ_ONCE(vq->broken))
-			continue;
-		room = likely(up) ? nicq_tx_room(dp->nicq, DP_TX_BATCH) : DP_TX_BATCH;
-		if (!room) {	/* the NIC is the bottleneck: the guest's packets stay where they are */
-			res->waiting = true;
-			dp->next_tx = (start + i) % dp->ntx;
-			break;
-		}
-		if (!spin_trylock(&vq->lock)) {
-			res->again = true;
-			continue;
-		}
-		if (READ_ONCE(vq->started) && !READ_ONCE(vq->broken)) {
-			n = tx_ring(dp, tx, room < DP_TX_BATCH ? room : DP_TX_BATCH, up, now_ns);
-			res->work += n;
-			if (vq->kickfd < 0)
-				res->polled = true;
-		}
-		spin_unlock(&vq->lock);
-	}
-	ret = nicq_tx_flush(dp->nicq);
-	if (up && (ret == -EAGAIN || nicq_tx_unsent(dp->nicq)))
-		res->waiting = true;
-}
-
-bool datapath_arm(struct datapath *dp)
-{
-	/* While nothing can be sent, a guest's packets are no reason to stay awake. */
-	bool can_send = !READ_ONCE(dp->uplink_up) || !dp->ntx || nicq_tx_room(dp->nicq, 1), work = false;
-
-	for (uint32_t i = 0; i < dp->ntx; i++) {
-		struct dp_tx *tx = &dp->tx[i];
-		struct virtq *vq = tx->vq;
-
-		if (READ_ONCE(tx->armed) || !READ_ONCE(vq->started) || READ_ONCE(vq->broken) ||
-		    READ_ONCE(vq->kickfd) < 0)
-			continue;
-		if (!spin_trylock(&vq->lock)) {
-			work = true;
-			continue;
-		}
-		if (READ_ONCE(vq->started) && !READ_ONCE(vq->broken) && vq->kickfd >= 0) {
-			/* The mark first: a kick that comes right now must find it and clear it. */
-			WRITE_ONCE(tx->armed, 1);
-			if (virtq_arm(vq)) {
-				WRITE_ONCE(tx->armed, 0);
-				work |= can_send;
-			}
-		}
-		spin_unlock(&vq->lock);
-	}
-	return work;
 }

@@ -11,6 +11,11 @@
  *
  * Guest to NIC: take, copy into frames, stage, give back and publish, one
  * wake-up of the kernel for all of a pass.
+ *
+ * What guest and NIC understand differently is made up for on the way: packets
+ * that a guest left to be cut or summed (ring/segment.h), frames that a guest
+ * takes joined (ring/coalesce.h), frames longer than a UMEM chunk. None of it
+ * costs a plain packet more than a look at its header.
  */
 #ifndef VIADUCT_BRIDGE_DATAPATH_H
 #define VIADUCT_BRIDGE_DATAPATH_H
@@ -21,17 +26,20 @@
 #include "bridge/fdb.h"
 #include "bridge/learn.h"
 #include "bridge/port.h"
+#include "ring/coalesce.h"
+#include "ring/segment.h"
 #include "xdp/nicq.h"
 
 #define DP_RX_BATCH 64
 #define DP_TX_BATCH 32			/* what one copy-mode send() handles */
+#define DP_TX_GSO 128			/* frames of one turn of a virtqueue whose packets are cut */
 #define DP_HOLD_NS 100000000ull		/* longest wait of a frame for a guest without buffers */
 #define DP_RECONCILE_NS 20000000ull	/* sequence numbers missing for so long are lost */
 #define DP_FORGET_NS 1000000000ull	/* source addresses are looked at again after so long */
 #define DP_LEARN_NS 1000000ull		/* a port's requests to learn an address are so far apart */
 #define DP_NONE UINT32_MAX
 
-/* Frames on their way to one rx virtqueue, oldest first; linked by frame number. */
+/* Ethernet frames on their way to one rx virtqueue, oldest first; linked by the number of their (first) UMEM frame. */
 struct dp_wait {
 	uint32_t head, tail;	/* frame numbers, DP_NONE = empty */
 	uint32_t count;
@@ -81,11 +89,19 @@ struct datapath {
 	uint32_t nport;		/* highest index of a port, plus one */
 	struct dp_tx *tx;
 	uint32_t ntx, next_tx;	/* round robin */
+	bool cramped;		/* the packet at the ring's front has more frames than there was room for */
 
 	struct dp_frame {
-		uint32_t next, len;
+		uint32_t next;	/* in the list, or DP_NONE */
+		uint32_t rest;	/* further pieces of the same Ethernet frame, or DP_NONE */
+		uint32_t len;	/* of this piece, bytes */
+		uint32_t when;	/* when it came, in units of about a millisecond */
 		uint8_t *data;
 	} *frame;		/* per frame number */
+	struct {		/* an Ethernet frame of which pieces are still to come */
+		struct nicq_pkt first;
+		uint32_t last, n;
+	} partial;		/* n = 0: none */
 	struct dp_ref {
 		struct dp_wait *wait;
 		struct dp_port *port;
@@ -102,7 +118,12 @@ struct datapath {
 	/* scratch */
 	struct nicq_pkt pkt[DP_RX_BATCH];
 	struct virtq_src src[VIRTQ_BATCH];
+	struct virtq_more more[VIRTQ_BATCH];
+	struct iovec piece[VIRTQ_BATCH * NICQ_PIECES];
+	struct coalesce_in in[VIRTQ_BATCH];
+	struct coalesce coalesce;
 	struct virtq_batch batch;
+	struct segment_plan plan;
 };
 
 /* What a pass did, so that the worker knows whether and how long to sleep. */

@@ -1,14 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
+#include "base/log.h"
+#include "base/node.h"
 #include "bridge/mac.h"
 #include "bridge/port.h"
+
+static size_t vq_bytes(const struct port *p)
+{
+	return 2 * (size_t)p->pairs * sizeof(*p->vq);
+}
 
 struct port *port_create(uint32_t index, const struct port_config *cfg)
 {
 	struct port *p = calloc(1, sizeof(*p));
-	size_t len;
 
 	if (!p)
 		return NULL;
@@ -16,13 +23,13 @@ struct port *port_create(uint32_t index, const struct port_config *cfg)
 	p->cfg = *cfg;
 	p->pairs = cfg->pairs;
 	p->reason = VD_REASON_NOT_CONNECTED;
-	len = 2 * (size_t)p->pairs * sizeof(*p->vq);
-	p->vq = aligned_alloc(_Alignof(struct port_vq), len);
-	if (!p->vq) {
+	p->node = NODE_NONE;
+	/* Whole pages of its own: they may move to another NUMA node. */
+	p->vq = mmap(NULL, vq_bytes(p), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+	if (p->vq == MAP_FAILED) {
 		free(p);
 		return NULL;
 	}
-	memset(p->vq, 0, len);
 	for (unsigned i = 0; i < 2 * p->pairs; i++) {
 		p->vq[i].q.callfd = -1;
 		p->vq[i].q.kickfd = -1;
@@ -38,8 +45,20 @@ void port_destroy(struct port *p)
 {
 	if (!p)
 		return;
-	free(p->vq);
+	munmap(p->vq, vq_bytes(p));
 	free(p);
+}
+
+void port_follow_memory(struct port *p, const void *ring)
+{
+	int node = node_of_memory(ring), ret;
+
+	if (node == NODE_NONE || node == p->node)
+		return;
+	ret = node_move(p->vq, vq_bytes(p), node);
+	if (ret)
+		log_warn("port %s: its state stays away from NUMA node %d: %s", p->cfg.name, node, strerror(-ret));
+	p->node = node;
 }
 
 void port_steering(struct port *p, uint32_t share, struct vd_steering *out)

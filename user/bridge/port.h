@@ -25,6 +25,7 @@ struct port_vq {
 struct bridge;
 
 struct port {
+	int node;			/* NUMA node of its state and of its guest's memory; control writes */
 	uint32_t index;			/* in links, steering, fdb, metadata */
 	uint32_t pairs;
 	struct port_vq *vq;		/* 2 * pairs: rx, tx, rx, tx, ... */
@@ -66,6 +67,14 @@ static inline struct virtq *port_txq(struct port *p, unsigned pair)
  */
 struct port *port_create(uint32_t index, const struct port_config *cfg);
 void port_destroy(struct port *p);
+
+/**
+ * port_follow_memory() - the state of the virtqs goes to the NUMA node of the guest's memory
+ * @ring: a ring in that memory
+ *
+ * Control thread; workers may be using the virtqs. Nothing happens on a machine with one node.
+ */
+void port_follow_memory(struct port *p, const void *ring);
 
 /**
  * port_steering() - spread flows over the usable rx virtqueues

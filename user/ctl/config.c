@@ -15,6 +15,7 @@
 
 #include "ctl/config.h"
 #include "ctl/instance.h"
+#include "ctl/names.h"
 
 #define CPU_LIMIT 1024
 
@@ -22,6 +23,7 @@
 struct target {
 	struct config *c;
 	struct port_config *port;	/* keys of --port only */
+	const struct entry *list;	/* key of --port whose value goes on behind the comma */
 	const char *what;		/* option or key, for messages */
 	char *err;
 	size_t errlen;
@@ -146,6 +148,41 @@ static int opt_unknown(struct target *t, const char *v)
 
 	t->c->uplink.unknown = (enum vd_unknown)i;
 	return i < 0 ? i : 0;
+}
+
+static int helper(struct target *t, const char *v, enum uplink_helper *out)
+{
+	static const char *const choices[] = { [UPLINK_HELPER_AUTO] = "auto", [UPLINK_HELPER_SOFTWARE] = "software",
+					       [UPLINK_HELPER_DRIVER] = "driver", NULL };
+	int i = choose(t, v, choices, "auto, software, driver");
+
+	*out = (enum uplink_helper)i;
+	return i < 0 ? i : 0;
+}
+
+static int opt_rx_hash(struct target *t, const char *v)
+{
+	return helper(t, v, &t->c->uplink.rx_hash);
+}
+
+static int opt_tx_checksum(struct target *t, const char *v)
+{
+	return helper(t, v, &t->c->uplink.tx_checksum);
+}
+
+static int opt_numa_node(struct target *t, const char *v)
+{
+	unsigned node;
+
+	if (!strcmp(v, "auto")) {
+		t->c->uplink.have_node = false;
+		return 0;
+	}
+	if (number(t, v, 0, 1023, &node))
+		return wrong(t, "'%s' is neither 'auto' nor a number from 0 to 1023", v);
+	t->c->uplink.have_node = true;
+	t->c->uplink.node = (int)node;
+	return 0;
 }
 
 static int opt_log_level(struct target *t, const char *v)
@@ -310,32 +347,113 @@ static int key_perm(struct target *t, const char *v)
 	return 0;
 }
 
+/* Names that people use beside those of the specification, and groups. */
+static const struct {
+	const char *name;
+	uint64_t bits;
+} aliases[] = {
+	{ "packed", VNET_BIT(VIRTIO_F_RING_PACKED) },
+	{ "indirect", VNET_BIT(VIRTIO_RING_F_INDIRECT_DESC) },
+	{ "tso", VNET_BIT(VIRTIO_NET_F_HOST_TSO4) | VNET_BIT(VIRTIO_NET_F_HOST_TSO6) | VNET_BIT(VIRTIO_NET_F_HOST_ECN) },
+	{ "uso", VNET_BIT(VIRTIO_NET_F_HOST_USO) },
+	{ "guest_tso", VNET_BIT(VIRTIO_NET_F_GUEST_TSO4) | VNET_BIT(VIRTIO_NET_F_GUEST_TSO6) |
+			       VNET_BIT(VIRTIO_NET_F_GUEST_ECN) },
+	{ "guest_uso", VNET_BIT(VIRTIO_NET_F_GUEST_USO4) | VNET_BIT(VIRTIO_NET_F_GUEST_USO6) },
+};
+
+/* Bits of a feature by its name, 0 = there is none that could be chosen. */
+static uint64_t feature_bits(const char *name, uint64_t among)
+{
+	for (unsigned i = 0; i < sizeof(aliases) / sizeof(aliases[0]); i++)
+		if (!strcmp(name, aliases[i].name))
+			return aliases[i].bits & among;
+	for (unsigned i = 0; i < 64; i++)
+		if (names_feature[i] && !strcmp(name, names_feature[i]))
+			return VNET_BIT(i) & among;
+	return 0;
+}
+
+/* What has to be there for @bits to count. */
+static uint64_t prerequisites(uint64_t bits)
+{
+	if (bits & VNET_HOST_OFFLOADS)
+		bits |= VNET_BIT(VIRTIO_NET_F_CSUM);
+	if (bits & VNET_GUEST_OFFLOADS)
+		bits |= VNET_BIT(VIRTIO_NET_F_GUEST_CSUM);
+	return bits;
+}
+
+/* "-name" or "name", of the features @among. */
+static int switch_feature(struct target *t, const char *v, uint64_t among, const char *list)
+{
+	const char *name = v + (*v == '-' || *v == '+');
+	uint64_t bits = feature_bits(name, among);
+
+	if (!bits)
+		return wrong(t, "'%s' is not one of %s", name, list);
+	if (*v == '-')
+		t->port->without |= bits;
+	else
+		t->port->without &= ~prerequisites(bits);
+	return 0;
+}
+
+static int key_features(struct target *t, const char *v)
+{
+	return switch_feature(t, v, PORT_FEATURES,
+			      "packed, in_order, indirect, event_idx, mrg_rxbuf, mq, mtu, any_layout, version_1, "
+			      "or an offload (with a '-' in front: not offered)");
+}
+
+static int key_offloads(struct target *t, const char *v)
+{
+	bool first = !t->list;
+
+	t->port->without |= first && *v != '-' ? VNET_OFFLOADS : 0;	/* a list of what there is to be */
+	if (!strcmp(v, "on") || !strcmp(v, "off")) {
+		if (!first)
+			return wrong(t, "'%s' stands alone", v);
+		if (v[1] == 'n')
+			t->port->without &= ~VNET_OFFLOADS;
+		return 0;
+	}
+	return switch_feature(t, v, VNET_OFFLOADS,
+			      "on, off, csum, tso, uso, guest_csum, guest_tso, guest_uso, host_tso4, host_tso6, host_ecn, "
+			      "host_uso, guest_tso4, guest_tso6, guest_ecn, guest_uso4, guest_uso6");
+}
+
 /* ---- the tables ---- */
 
 struct entry {
 	const char *name;
 	int (*set)(struct target *t, const char *v);
+	bool list;	/* the value is a list: "key=a,b,c" */
 };
 
 static const struct entry keys[] = {
-	{ "name", key_name }, { "socket", key_socket }, { "mode", key_mode },   { "queues", key_queues },
-	{ "mac", key_mac },   { "owner", key_owner },   { "perm", key_perm },
+	{ "name", key_name, false },	     { "socket", key_socket, false },	  { "mode", key_mode, false },
+	{ "queues", key_queues, false },     { "mac", key_mac, false },		  { "owner", key_owner, false },
+	{ "perm", key_perm, false },	     { "offloads", key_offloads, true }, { "features", key_features, true },
 };
 #define KEYS (sizeof(keys) / sizeof(keys[0]))
-#define KEY_LIST "name, socket, mode, queues, mac, owner, perm"
+#define KEY_LIST "name, socket, mode, queues, mac, owner, perm, offloads, features"
 enum { KEY_NAME = 1 << 0, KEY_SOCKET = 1 << 1, KEY_OWNER = 1 << 5, KEY_PERM = 1 << 6 };
 
 static int opt_port(struct target *t, const char *v);
 
 static const struct entry options[] = {
-	{ "--uplink", opt_uplink },         { "--name", opt_name },       { "--queues", opt_queues },
-	{ "--xdp-mode", opt_xdp_mode },     { "--xdp-attach", opt_xdp_attach }, { "--wait", opt_wait },
-	{ "--cpus", opt_cpus },             { "--unknown", opt_unknown }, { "--log-level", opt_log_level },
-	{ "--port", opt_port },
+	{ "--uplink", opt_uplink, false },     { "--name", opt_name, false },
+	{ "--queues", opt_queues, false },     { "--xdp-mode", opt_xdp_mode, false },
+	{ "--xdp-attach", opt_xdp_attach, false }, { "--wait", opt_wait, false },
+	{ "--cpus", opt_cpus, false },	       { "--unknown", opt_unknown, false },
+	{ "--rx-hash", opt_rx_hash, false },   { "--tx-checksum", opt_tx_checksum, false },
+	{ "--numa-node", opt_numa_node, false },
+	{ "--log-level", opt_log_level, false }, { "--port", opt_port, false },
 };
 #define OPTIONS (sizeof(options) / sizeof(options[0]))
 #define OPTION_LIST                                                                                                  \
-	"--uplink, --name, --queues, --xdp-mode, --xdp-attach, --wait, --cpus, --unknown, --log-level, --port"
+	"--uplink, --name, --queues, --xdp-mode, --xdp-attach, --wait, --cpus, --unknown, --rx-hash, "  \
+	"--tx-checksum, --numa-node, --log-level, --port"
 
 const char *config_help(void)
 {
@@ -348,6 +466,8 @@ const char *config_help(void)
 	       "      mac=MAC              the guest's address; without it addresses are learned\n"
 	       "      owner=USER[:GROUP]   who owns the socket file: the user QEMU runs as\n"
 	       "      perm=MODE            its mode in octal (0600)\n"
+	       "      offloads=on|off|LIST what is done in software for the guest, like csum,tso or -uso (on)\n"
+	       "      features=-NAME,...   virtio features not to offer, like -packed,-mrg_rxbuf\n"
 	       "  --name NAME            of this instance (the interface's name)\n"
 	       "  --queues N|all         NIC queues to serve (all)\n"
 	       "  --xdp-mode MODE        auto, zerocopy, copy, generic (auto: the best that works)\n"
@@ -355,6 +475,9 @@ const char *config_help(void)
 	       "  --wait HOW             adaptive, busy, interrupt (adaptive)\n"
 	       "  --cpus LIST            one worker thread per CPU, like 0,2-3 (one, unpinned)\n"
 	       "  --unknown WHAT         unicast to an address nobody has: pass, drop, guest (pass)\n"
+	       "  --rx-hash WHO          who computes the flow hash: auto, software, driver (auto)\n"
+	       "  --tx-checksum WHO      who finishes checksums: auto, software, driver (auto)\n"
+	       "  --numa-node N|auto     where frame buffers are (auto: near the workers' CPUs, else the NIC)\n"
 	       "  --log-level LEVEL      error, warn, info, debug (info)\n";
 }
 
@@ -365,8 +488,14 @@ static int port_key(struct target *t, char *pair, unsigned *seen)
 	char *value = strchr(pair, '=');
 	char what[48];
 
+	if (!value && t->list) {
+		snprintf(what, sizeof(what), "%s: %s", t->what, t->list->name);
+		k.what = what;
+		return t->list->set(&k, pair);
+	}
 	if (!value)
 		return wrong(t, "'%s' is not KEY=VALUE; known keys: " KEY_LIST, pair);
+	t->list = k.list = NULL;
 	*value++ = 0;
 	for (unsigned i = 0; i < KEYS; i++) {
 		if (strcmp(pair, keys[i].name))
@@ -376,6 +505,7 @@ static int port_key(struct target *t, char *pair, unsigned *seen)
 		if (*seen & 1u << i)
 			return wrong(&k, "given twice: keep one");
 		*seen |= 1u << i;
+		t->list = keys[i].list ? &keys[i] : NULL;
 		return keys[i].set(&k, value);
 	}
 	return wrong(t, "unknown key '%s'; known keys: " KEY_LIST, pair);
@@ -408,6 +538,7 @@ static int opt_port(struct target *t, const char *v)
 		return -ENOMEM;
 	}
 	t->port = &c->ports[c->nports++];
+	t->list = NULL;
 	*t->port = (struct port_config){ .pairs = 1, .owner = (uid_t)-1, .group = (gid_t)-1, .perm = 0600 };
 	while (!ret && (pair = strsep(&rest, ",")))
 		ret = port_key(t, pair, &seen);

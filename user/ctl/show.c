@@ -159,6 +159,16 @@ static void show_head(const json_t *s, FILE *out)
 	fprintf(out, "  waiting %s\n", str(s, "wait"));
 }
 
+static void show_node(const json_t *o, const char *what, FILE *out)
+{
+	struct text t = { 0 };
+
+	if (!has(o, "numa_node"))
+		return;
+	add(&t, "%s on node " N, what, num(o, "numa_node"));
+	line(out, "NUMA", &t);
+}
+
 static void show_link(const json_t *u, FILE *out)
 {
 	struct text t = { 0 };
@@ -169,6 +179,19 @@ static void show_link(const json_t *u, FILE *out)
 		add(&t, "%s duplex, ", str(u, "duplex"));
 	add(&t, "MTU " N ", %s", num(u, "mtu"), str(u, "mac"));
 	line(out, "link", &t);
+	show_node(u, "frames", out);
+}
+
+static void show_helper(const json_t *h, const char *name, FILE *out)
+{
+	struct text t = { 0 };
+
+	if (!h)
+		return;
+	add(&t, "by %s", str(h, "by"));
+	if (*str(h, "why_not_driver"))
+		add(&t, " (%s)", str(h, "why_not_driver"));
+	line(out, name, &t);
 }
 
 static void show_xdp(const json_t *x, FILE *out)
@@ -182,8 +205,10 @@ static void show_xdp(const json_t *x, FILE *out)
 	line(out, "XDP", &t);
 	add(&why, "%s", str(x, "why_not_better"));
 	line(out, "  not better", &why);
-	add(&meta, "%s", str(x, "metadata"));
+	add(&meta, "%s%s", str(x, "metadata"), yes(x, "multi_buffer") ? "; frames longer than a buffer come in pieces" : "");
 	line(out, "metadata", &meta);
+	show_helper(json_object_get(x, "rx_hash"), "flow hash", out);
+	show_helper(json_object_get(x, "tx_checksum"), "checksums", out);
 }
 
 static void show_nic(const json_t *u, FILE *out)
@@ -278,6 +303,7 @@ static void show_peer(const json_t *p, FILE *out)
 	if (num(p, "closed_for_bad_input"))
 		add(&t, ", " N " closed for bad input", num(p, "closed_for_bad_input"));
 	line(out, "front-end", &t);
+	show_node(p, "guest memory and rings", out);
 	line_list(out, "features", json_object_get(p, "features"));
 	line_list(out, "protocol", json_object_get(p, "protocol_features"));
 	line_list(out, "device status", json_object_get(p, "device_status"));
@@ -308,17 +334,27 @@ static void ring_row(struct table *t, json_int_t pair, const char *dir, const js
 
 	json_object_foreach(json_object_get(r, "drops"), key, v)
 		dropped += json_integer_value(v);
-	row(t, N "|%s|%s|" N "|" N "|" N "|" N "|" N, pair, dir, str(r, "state"), num(r, "size"), num(r, "packets"),
-	    num(r, "bytes"), num(r, "calls"), dropped);
+	row(t, N "|%s|%s|%s|" N "|" N "|" N "|" N "|" N, pair, dir, str(r, "kind"), str(r, "state"), num(r, "size"),
+	    num(r, "packets"), num(r, "bytes"), num(r, "calls"), dropped);
+}
+
+static void ring_counters(FILE *out, json_int_t pair, const char *dir, const char *what, const json_t *counters)
+{
+	struct text text = { 0 };
+
+	if (!json_object_size(counters))
+		return;
+	add_counters(&text, counters);
+	fprintf(out, "  pair " N " %s %s: %s\n", pair, dir, what, text.s);
 }
 
 static void show_rings(const json_t *list, FILE *out)
 {
-	struct table t = { .text_columns = 3 };
+	struct table t = { .text_columns = 4 };
 	size_t i;
 	json_t *p;
 
-	row(&t, "pair|ring|state|size|packets|bytes|calls|drops");
+	row(&t, "pair|ring|kind|state|size|packets|bytes|calls|drops");
 	json_array_foreach((json_t *)list, i, p) {
 		ring_row(&t, num(p, "pair"), "rx", json_object_get(p, "rx"));
 		ring_row(&t, num(p, "pair"), "tx", json_object_get(p, "tx"));
@@ -326,13 +362,11 @@ static void show_rings(const json_t *list, FILE *out)
 	print_table(out, &t);
 	json_array_foreach((json_t *)list, i, p) {
 		for (int d = 0; d < 2; d++) {
-			const json_t *drops = json_object_get(json_object_get(p, d ? "tx" : "rx"), "drops");
-			struct text text = { 0 };
+			const char *dir = d ? "tx" : "rx";
+			const json_t *ring = json_object_get(p, dir);
 
-			if (!json_object_size(drops))
-				continue;
-			add_counters(&text, drops);
-			fprintf(out, "  pair " N " %s drops: %s\n", num(p, "pair"), d ? "tx" : "rx", text.s);
+			ring_counters(out, num(p, "pair"), dir, "offloads", json_object_get(ring, "offloads"));
+			ring_counters(out, num(p, "pair"), dir, "drops", json_object_get(ring, "drops"));
 		}
 	}
 }

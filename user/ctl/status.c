@@ -3,6 +3,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "bridge/attach.h"
 #include "bridge/links.h"
 #include "bridge/mac.h"
 #include "ctl/names.h"
@@ -156,6 +157,16 @@ static json_t *mcast_json(struct bridge *b)
 	return o;
 }
 
+/* Who does what software can do as well, and why it is not the driver. */
+static void put_helper(json_t *o, const char *key, bool driver, const char *why_not)
+{
+	json_t *h = json_object();
+
+	put_str(h, "by", driver ? "driver" : "software");
+	put_str(h, "why_not_driver", driver ? "" : why_not);
+	json_object_set_new(o, key, h);
+}
+
 static json_t *uplink_json(struct bridge *b)
 {
 	const struct uplink_info *info = uplink_info(b->uplink);
@@ -178,7 +189,12 @@ static json_t *uplink_json(struct bridge *b)
 	put_str(xdp, "attach", info->attach == UPLINK_ATTACH_LINK ? "link" : "dispatcher");
 	put_int(xdp, "program_id", (uint64_t)info->xdp_prog_id);
 	put_bool(xdp, "adopted", info->adopted);
+	if (info->node >= 0)
+		put_int(o, "numa_node", (uint64_t)info->node);
 	put_str(xdp, "metadata", metadata_state(b));
+	put_bool(xdp, "multi_buffer", info->sg);
+	put_helper(xdp, "rx_hash", info->driver_hash, info->driver_hash_why);
+	put_helper(xdp, "tx_checksum", info->nic_checksum, info->nic_checksum_why);
 	json_object_set_new(o, "xdp", xdp);
 	put_int(filter, "entries", info->filter_entries);
 	put_bool(filter, "allmulti", info->allmulti);
@@ -207,9 +223,10 @@ static const char *ring_state(const struct virtq *vq)
 
 static json_t *ring_json(const struct virtq *vq)
 {
-	json_t *o = json_object(), *drops = json_object();
+	json_t *o = json_object(), *drops = json_object(), *offloads = json_object();
 
 	put_str(o, "state", ring_state(vq));
+	put_str(o, "kind", vq->packed ? "packed" : "split");
 	put_int(o, "size", vq->size);
 	put_int(o, "packets", vq->stats.packets);
 	put_int(o, "bytes", vq->stats.bytes);
@@ -219,6 +236,10 @@ static json_t *ring_json(const struct virtq *vq)
 	for (unsigned e = VIRTQ_OK + 1; e < VIRTQ_ERRORS; e++)
 		put_nonzero(drops, virtq_error_name(e), vq->stats.errors[e]);
 	json_object_set_new(o, "drops", drops);
+	put_nonzero(offloads, "large_packets", vq->stats.gso_packets);
+	put_nonzero(offloads, "frames_of_large_packets", vq->stats.gso_frames);
+	put_nonzero(offloads, "checksums", vq->stats.checksums);
+	json_object_set_new(o, "offloads", offloads);
 	return o;
 }
 
@@ -236,6 +257,7 @@ static void session_json(json_t *o, struct port *p)
 	put_int(o, "connections", es->connections);
 	put_int(o, "refused", es->refused);
 	put_int(o, "closed_for_bad_input", es->bad);
+	json_object_set_new(o, "offered", names_json(attach_features(&p->cfg), names_feature));
 	json_object_set_new(o, "features", names_json(st ? st->features : 0, names_feature));
 	json_object_set_new(o, "protocol_features", names_json(st ? st->protocol_features : 0, names_protocol));
 	json_object_set_new(o, "device_status", names_json(st ? st->status : 0, names_status));
@@ -303,6 +325,8 @@ static json_t *port_json(struct bridge *b, struct port *p)
 	put_str(o, "role", p->cfg.role == ENDPOINT_SERVER ? "server" : "client");
 	put_bool(o, "up", p->reason == VD_REASON_NONE);
 	put_str(o, "reason", links_reason_name(p->reason));
+	if (p->node >= 0)
+		put_int(o, "numa_node", (uint64_t)p->node);
 	session_json(o, p);
 	put_int(pairs, "max", p->pairs);
 	put_int(pairs, "enabled", p->steering.enabled);

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * What all kinds of rings have in common: life cycle, the call, names. The
- * kind of ring is chosen here, once per batch.
+ * What both kinds of rings have in common: life cycle, publishing, the call,
+ * names. Packets: tx.c and rx.c.
  */
 #include <errno.h>
 #include <poll.h>
@@ -10,8 +10,9 @@
 #include <linux/virtio_config.h>
 
 #include "base/clock.h"
+#include "ring/packed.h"
 #include "ring/split.h"
-#include "ring/virtq.h"
+#include "ring/vnet.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "virtio rings are little-endian and so must be the host");
 
@@ -43,6 +44,22 @@ static bool has(uint64_t features, unsigned bit)
 	return features >> bit & 1;
 }
 
+/* Headers included: what is longer is no packet, whatever its header says. */
+static uint32_t longest_chain(const struct virtq *vq)
+{
+	uint32_t len = vq->max_frame;
+
+	if (vq->features & VNET_HOST_GSO && len < VNET_MAX_GSO)
+		len = VNET_MAX_GSO;
+	return vq->hdr_len + len;
+}
+
+void virtq_set_max_frame(struct virtq *vq, uint32_t len)
+{
+	vq->max_frame = len;
+	vq->longest = longest_chain(vq);
+}
+
 int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
 {
 	int ret;
@@ -51,22 +68,25 @@ int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
 		return -EINVAL;
 	vq->dir = cfg->dir;
 	vq->size = cfg->size;
-	vq->max_frame = cfg->max_frame;
 	vq->features = cfg->features;
+	vq->packed = has(cfg->features, VIRTIO_F_RING_PACKED);
 	vq->event_idx = has(cfg->features, VIRTIO_RING_F_EVENT_IDX);
 	vq->indirect = has(cfg->features, VIRTIO_RING_F_INDIRECT_DESC);
 	vq->mergeable = has(cfg->features, VIRTIO_NET_F_MRG_RXBUF);
 	/* virtio 1.x, 5.1.6.1: num_buffers is there with VERSION_1 or MRG_RXBUF. */
-	vq->hdr_len = has(cfg->features, VIRTIO_F_VERSION_1) || vq->mergeable ? sizeof(struct virtio_net_hdr_mrg_rxbuf) :
-										sizeof(struct virtio_net_hdr);
+	vq->hdr_len = sizeof(struct virtio_net_hdr);
+	if (has(cfg->features, VIRTIO_F_VERSION_1) || vq->mergeable)
+		vq->hdr_len = sizeof(struct virtio_net_hdr_mrg_rxbuf);
+	virtq_set_max_frame(vq, cfg->max_frame);
 	vq->mem = cfg->mem;
 	vq->hint = 0;
 	vq->callfd = cfg->callfd;
 	vq->kickfd = cfg->kickfd;
 	vq->notify_armed = true;
 	vq->signalled_valid = false;
+	vq->resume = 0;
 	vq->starved = 0;
-	ret = split_start(vq, cfg);
+	ret = vq->packed ? packed_start(vq, cfg) : split_start(vq, cfg);
 	if (ret)
 		return ret;
 	WRITE_ONCE(vq->broken, 0);
@@ -74,17 +94,23 @@ int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
 	return 0;
 }
 
+/* Everything taken was given back, so both halves of a packed ring's base are the same. */
+static uint32_t base_of(const struct virtq *vq)
+{
+	return vq->packed ? vq->next_avail | (uint32_t)vq->next_avail << 16 : vq->next_avail;
+}
+
 uint32_t virtq_stop(struct virtq *vq)
 {
 	if (!vq->started)
-		return vq->next_avail;
+		return base_of(vq);
 	WRITE_ONCE(vq->started, 0);
 	vq->desc = NULL;
 	vq->avail = NULL;
 	vq->used = NULL;
 	vq->mem = NULL;
 	vq->callfd = vq->kickfd = -1;
-	return vq->next_avail;
+	return base_of(vq);
 }
 
 void virtq_relocate(struct virtq *vq, struct gmem *mem, void *desc, void *avail, void *used)
@@ -95,21 +121,6 @@ void virtq_relocate(struct virtq *vq, struct gmem *mem, void *desc, void *avail,
 	vq->desc = desc;
 	vq->avail = avail;
 	vq->used = used;
-}
-
-unsigned virtq_tx_get(struct virtq *vq, struct virtq_batch *b, unsigned max)
-{
-	return split_tx_get(vq, b, max < VIRTQ_BATCH ? max : VIRTQ_BATCH);
-}
-
-void virtq_tx_put(struct virtq *vq, const struct virtq_batch *b, unsigned n)
-{
-	split_tx_put(vq, b, n);
-}
-
-unsigned virtq_rx_put(struct virtq *vq, const struct virtq_src *src, unsigned n)
-{
-	return split_rx_put(vq, src, n < VIRTQ_BATCH ? n : VIRTQ_BATCH);
 }
 
 bool virtq_publish(struct virtq *vq)
@@ -123,7 +134,7 @@ bool virtq_publish(struct virtq *vq)
 		return false;
 	if (vq->next_used == vq->published_used)
 		return false;
-	if (!split_publish(vq) || vq->callfd < 0) {
+	if (!(vq->packed ? packed_publish(vq) : split_publish(vq)) || vq->callfd < 0) {
 		vq->stats.calls_suppressed++;
 		return false;
 	}
@@ -152,15 +163,18 @@ void virtq_call(struct virtq *vq)
 
 bool virtq_arm(struct virtq *vq)
 {
-	return split_arm(vq);
+	return vq->packed ? packed_arm(vq) : split_arm(vq);
 }
 
 void virtq_disarm(struct virtq *vq)
 {
-	split_disarm(vq);
+	if (vq->packed)
+		packed_disarm(vq);
+	else
+		split_disarm(vq);
 }
 
-unsigned virtq_pending(struct virtq *vq)
+bool virtq_pending(const struct virtq *vq)
 {
-	return split_pending(vq);
+	return vq->packed ? packed_there(vq, vq->next_avail) : split_pending(vq);
 }

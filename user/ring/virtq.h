@@ -8,8 +8,9 @@
  * A worker's batch on an rx virtqueue:  rx_put -> publish
  * and, before it sleeps:                arm (then look again)
  *
- * Two calls say what a ring does; which kind of ring it is (split here, packed
- * later) is decided once per batch inside them. Our own shadow of the ring's
+ * Which kind of ring it is (split or packed) is decided once per batch, inside
+ * these calls. Chains are completed in the order in which the guest made them
+ * available, always, so IN_ORDER costs nothing. Our own shadow of the ring's
  * positions decides, never what the guest wrote into used or event areas.
  */
 #ifndef VIADUCT_RING_VIRTQ_H
@@ -35,16 +36,16 @@ enum virtq_error {
 	VIRTQ_OK = 0,
 	/* the packet is dropped, its descriptors go back */
 	VIRTQ_DROP_SHORT,	/* chain shorter than header + 14 bytes */
-	VIRTQ_DROP_LONG,	/* longer than the largest frame */
+	VIRTQ_DROP_LONG,	/* longer than the largest frame, with GSO than any packet */
 	VIRTQ_DROP_ADDRESS,	/* buffer outside guest memory */
 	VIRTQ_DROP_PIECES,	/* too many pieces */
 	VIRTQ_DROP_OFFLOAD,	/* asks for an offload that was not negotiated */
 	VIRTQ_DROP_NO_BUFFER,	/* rx: no (or too small a) buffer within the allowed wait */
 	VIRTQ_DROP_DISABLED,	/* ring disabled or stopped */
 	/* the ring is broken: stop touching it, signal its err fd */
-	VIRTQ_BROKEN_AVAIL,	/* avail index jumps by more than the ring's size */
-	VIRTQ_BROKEN_HEAD,	/* head out of range */
-	VIRTQ_BROKEN_CHAIN,	/* next out of range, loop, chain longer than the ring */
+	VIRTQ_BROKEN_AVAIL,	/* split: avail index jumps by more than the ring's size */
+	VIRTQ_BROKEN_HEAD,	/* head or buffer id out of range */
+	VIRTQ_BROKEN_CHAIN,	/* next out of range, loop, chain longer than the ring, or into what we have already */
 	VIRTQ_BROKEN_INDIRECT,	/* indirect table absurd or not negotiated */
 	VIRTQ_BROKEN_DIRECTION,	/* writable/readable in the wrong place */
 	VIRTQ_BROKEN_MEMORY,	/* SIGBUS in guest memory */
@@ -62,9 +63,13 @@ struct virtq_config {
 	enum virtq_dir dir;
 	uint32_t size;		/* descriptors */
 	uint64_t features;	/* negotiated virtio feature bits */
-	void *desc, *avail, *used;
+	void *desc, *avail, *used;	/* packed: descriptors, driver's and device's event suppression */
 	struct gmem *mem;	/* caller keeps a reference for as long as the ring runs */
-	uint32_t base;		/* as in SET_VRING_BASE: split: the next avail index */
+	/*
+	 * As in SET_VRING_BASE. Split: the next avail index. Packed: bits 0-14 the position, bit 15 its wrap
+	 * counter; the upper half, which says the same of used, is not looked at: nothing is in flight.
+	 */
+	uint32_t base;
 	uint32_t max_frame;	/* largest Ethernet frame without FCS, bytes */
 	int callfd;		/* -1 = none; not owned */
 	int kickfd;		/* -1 = none: the ring is polled; not owned */
@@ -75,6 +80,10 @@ struct virtq_stats {
 	uint64_t calls;		/* sent */
 	uint64_t calls_suppressed;
 	uint64_t repeated;	/* in flight at a reconnect: possibly repeated or lost */
+	/* offloads, counted by the data path */
+	uint64_t gso_packets;	/* tx: cut into frames; rx: joined from frames */
+	uint64_t gso_frames;	/* the frames they were cut into, or joined from */
+	uint64_t checksums;	/* tx: packets that stayed whole and had their checksum finished */
 	uint64_t errors[VIRTQ_ERRORS];
 };
 
@@ -91,39 +100,63 @@ struct virtq {
 	uint32_t size;
 	uint32_t max_frame;
 	uint64_t features;
-	bool event_idx, indirect, mergeable;
+	bool packed, event_idx, indirect, mergeable;
 	uint8_t hdr_len;	/* 10 or 12 */
-	struct vring_desc *desc;
-	struct vring_avail *avail;
-	struct vring_used *used;
+	uint32_t longest;	/* tx: longest chain, bytes, header included */
+	union {
+		struct vring_desc *desc;
+		struct vring_packed_desc *packed_desc;
+	};
+	union {
+		struct vring_avail *avail;
+		struct vring_packed_desc_event *driver_event;
+	};
+	union {
+		struct vring_used *used;
+		struct vring_packed_desc_event *device_event;
+	};
 	struct gmem *mem;
 	unsigned hint;		/* gmem_map()'s last region */
 	int callfd, kickfd;
 
-	/* shadow positions; free-running 16 bit for split */
-	uint16_t next_avail;	/* next entry of avail to take */
-	uint16_t seen_avail;	/* avail index as last read and checked */
+	/* shadow positions. Split: free-running; packed: bits 0-14 the descriptor, bit 15 the wrap counter */
+	uint16_t next_avail;	/* next chain to take */
+	uint16_t seen_avail;	/* split: avail index as last read and checked; packed: where rx last found no chain */
 	uint16_t next_used;	/* next entry of used to write */
-	uint16_t published_used;	/* used index as last published */
-	uint16_t signalled_used;	/* used index at the last call decision */
-	bool signalled_valid;
+	uint16_t published_used;	/* next_used as last published */
+	uint16_t staged_flags;	/* packed: of the descriptor at published_used, to be written last */
+	bool signalled_valid;	/* there was a call decision before */
 	bool notify_armed;	/* we asked for kicks */
-	uint32_t starved;	/* rx: length of the frame that found too few buffers up to seen_avail, 0 = none */
+	uint32_t resume;	/* tx, the caller's: frames of the packet at next_avail already out; 0 at start */
+	uint32_t starved;	/* rx: length of the packet that found too few buffers up to seen_avail, 0 = none */
 
 	struct virtq_stats stats;
 };
 
 /* One packet taken from a tx virtqueue. */
 struct virtq_pkt {
-	uint16_t head;
+	uint16_t chain;		/* into the batch's chains */
 	uint16_t npieces;
 	uint32_t len;		/* frame bytes, virtio-net header excluded */
 	struct iovec *piece;	/* into the batch's pool */
 	struct virtio_net_hdr_v1 hdr;	/* our copy */
 };
 
+/* A chain taken from the ring, to be given back. */
+struct virtq_chain {
+	uint16_t id;		/* split: head; packed: buffer id */
+	uint16_t ndesc;		/* ring entries it takes: split 1 */
+	/*
+	 * enum virtq_error: counted when the chain is given back; 0 = it is a packet. The caller may set it for a packet
+	 * that it cannot use.
+	 */
+	uint32_t drop;
+};
+
 /* Scratch for one batch; one per worker, never on a hot stack. */
 struct virtq_batch {
+	unsigned nchains;
+	struct virtq_chain chain[VIRTQ_BATCH];	/* in ring order, dropped ones included */
 	unsigned n;
 	struct virtq_pkt pkt[VIRTQ_BATCH];
 	unsigned npieces;
@@ -131,10 +164,23 @@ struct virtq_batch {
 	struct iovec piece[VIRTQ_PIECES];
 };
 
-/* One frame for an rx virtqueue. */
+/* What there is to say of a packet for an rx virtqueue that is not one plain frame. */
+struct virtq_more {
+	struct virtio_net_hdr_v1 hdr;	/* num_buffers is filled in when it is delivered */
+	const struct iovec *piece;	/* all of it */
+	uint32_t npieces;
+	/*
+	 * Frames it was joined from, 0 or 1: it was not. Losses and deliveries are counted in frames. Such a packet is
+	 * never dropped for want of room, it waits: its frames may fit where it does not.
+	 */
+	uint32_t frames;
+};
+
+/* One packet for an rx virtqueue. */
 struct virtq_src {
-	const void *data;
-	uint32_t len;
+	const void *data;		/* all of it, when @more is NULL */
+	uint32_t len;			/* bytes, virtio-net header excluded */
+	const struct virtq_more *more;	/* several pieces, or a header that says something */
 };
 
 /**
@@ -147,7 +193,7 @@ int virtq_start(struct virtq *vq, const struct virtq_config *cfg);
 /**
  * virtq_stop() - detach it; after this nothing of the ring's memory is touched
  * Caller holds @vq->lock. Everything taken was completed already (batches never span the lock).
- * Return: the base for GET_VRING_BASE (virtio: next avail index).
+ * Return: the base for GET_VRING_BASE; packed: both halves, with used = avail.
  */
 uint32_t virtq_stop(struct virtq *vq);
 
@@ -156,6 +202,9 @@ uint32_t virtq_stop(struct virtq *vq);
  * Caller holds @vq->lock. Positions are kept.
  */
 void virtq_relocate(struct virtq *vq, struct gmem *mem, void *desc, void *avail, void *used);
+
+/* The uplink's MTU changed: @len as virtq_config.max_frame. Lock held. */
+void virtq_set_max_frame(struct virtq *vq, uint32_t len);
 
 /* True when the worker may use it. Cheap; repeated under the lock. */
 static inline bool virtq_usable(const struct virtq *vq)
@@ -169,8 +218,9 @@ static inline bool virtq_usable(const struct virtq *vq)
  * @b: batch to fill; b->n packets on return
  * @max: at most so many (<= VIRTQ_BATCH)
  *
- * Bad packets are dropped, counted, and staged as used at once. On a broken ring vq->broken is set
- * and what was taken before it is still in @b.
+ * Bad packets are dropped; they are counted and go back with the packets around them (when there are none, at
+ * once). Packets ask for no more than was negotiated (vnet_allowed()); with GSO they are at most VNET_MAX_GSO bytes,
+ * without at most max_frame. On a broken ring vq->broken is set and what was taken before it is still in @b.
  * Bounded: looks at no more than @max chains, dropped ones included, and a few thousand descriptors plus
  * one chain. Return: b->n; 0 does not mean that nothing is left (virtq_arm() tells).
  */
@@ -187,7 +237,10 @@ static inline void virtq_pkt_copy(const struct virtq_pkt *pkt, void *dst)
 	}
 }
 
-/* Gives the first @n packets of the batch back (staged; publish makes them visible). */
+/**
+ * virtq_tx_put() - give the first @n packets of the batch back (staged; publish makes them visible)
+ * Once per batch. The rest was not taken, then: the next virtq_tx_get() finds it again.
+ */
 void virtq_tx_put(struct virtq *vq, const struct virtq_batch *b, unsigned n);
 
 /**
@@ -195,9 +248,10 @@ void virtq_tx_put(struct virtq *vq, const struct virtq_batch *b, unsigned n);
  * @vq: rx virtqueue, lock held, usable
  * @src, @n: frames, in order (n <= VIRTQ_BATCH)
  *
- * Writes header (num_buffers; flags and gso fields 0) and payload into one chain, or several with
- * MRG_RXBUF. A chain that is too small without MRG_RXBUF drops that frame (counted), chain returned
- * with length 0. Stops at the first frame for which the guest has no (complete set of) buffers.
+ * Writes header (num_buffers; the other fields 0 unless src->more says otherwise) and payload into one chain, or
+ * several with MRG_RXBUF. A chain that is too small without MRG_RXBUF drops that frame (counted), chain returned
+ * with length 0. Stops at the first frame for which the guest has no (complete set of) buffers, and at a joined packet
+ * that does not fit into what there is.
  * Bounded in descriptors as virtq_tx_get() is.
  * Return: frames consumed, delivered or dropped; fewer than @n = guest is out of buffers, the ring broke, or
  * the batch was too expensive (the rest goes with the next one).
@@ -225,7 +279,15 @@ bool virtq_arm(struct virtq *vq);
 /* Asks for no kicks (the worker polls). Lock held. */
 void virtq_disarm(struct virtq *vq);
 
-/* Buffers the guest has made available and we have not taken, bounded by the ring's size. Lock held. */
-unsigned virtq_pending(struct virtq *vq);
+/* True when there is something to take, as far as one look at the ring tells. Lock held. */
+bool virtq_pending(const struct virtq *vq);
+
+/**
+ * virtq_rx_starved() - is it of no use to try again?
+ * @len: of the packet to be delivered, bytes
+ *
+ * The last virtq_rx_put() found too few buffers for such a packet, and none were added since. Lock held.
+ */
+bool virtq_rx_starved(const struct virtq *vq, uint32_t len);
 
 #endif

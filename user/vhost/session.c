@@ -28,12 +28,14 @@
 #include <unistd.h>
 
 #include <linux/vhost_types.h>
+#include <linux/virtio_config.h>
 
 #include "base/eventfd.h"
 #include "vhost/message.h"
 #include "vhost/session.h"
 
 #define BIT(n) (1ull << (n))
+#define PACKED_BASE 0x80008000u
 /* Feature bits that say nothing about the layout or the protocol of a ring. */
 #define NOT_OF_RINGS (BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VHOST_F_LOG_ALL))
 
@@ -105,19 +107,26 @@ static void *ring_part(const struct gmem *mem, unsigned *hint, uint64_t addr, ui
 	return (uintptr_t)iov.iov_base % align ? NULL : iov.iov_base;
 }
 
+static bool packed(const struct session *s)
+{
+	return s->st.features & BIT(VIRTIO_F_RING_PACKED);
+}
+
 /*
  * Ring addresses into pointers. Alignment and sizes: virtio, "Split Virtqueues";
  * with the two event fields behind the avail and the used ring, whether or not
- * they are negotiated.
+ * they are negotiated. "Packed Virtqueues": avail and used are the addresses of
+ * the driver's and the device's event suppression structure.
  */
-static int ring_map(const struct gmem *mem, const struct session_ring *r, uint32_t num, struct virtq_config *cfg)
+static int ring_map(const struct session *s, const struct gmem *mem, const struct session_ring *r, uint32_t num,
+		    struct virtq_config *cfg)
 {
 	uint64_t n = num;
 	unsigned hint = 0;
 
 	cfg->desc = ring_part(mem, &hint, r->desc_user, 16 * n, 16);
-	cfg->avail = ring_part(mem, &hint, r->avail_user, 6 + 2 * n, 2);
-	cfg->used = ring_part(mem, &hint, r->used_user, 6 + 8 * n, 4);
+	cfg->avail = ring_part(mem, &hint, r->avail_user, packed(s) ? 4 : 6 + 2 * n, packed(s) ? 4 : 2);
+	cfg->used = ring_part(mem, &hint, r->used_user, packed(s) ? 4 : 6 + 8 * n, 4);
 	return cfg->desc && cfg->avail && cfg->used ? 0 : -EFAULT;
 }
 
@@ -135,7 +144,7 @@ static int ring_config(struct session *s, unsigned index, struct gmem *mem, stru
 		.callfd = r->callfd,
 		.kickfd = r->kickfd,
 	};
-	return ring_map(mem, r, r->num, cfg);
+	return ring_map(s, mem, r, r->num, cfg);
 }
 
 /* Starts the ring if nothing is missing. 0 also when something still is. */
@@ -201,6 +210,13 @@ static bool any_started(const struct session *s)
 	return false;
 }
 
+/* Another kind of ring: a position of the old kind means nothing. A packed ring begins with both wrap counters at 1. */
+static void forget_positions(struct session *s, bool now_packed)
+{
+	for (unsigned i = 0; i < s->st.rings; i++)
+		s->st.ring[i].base = now_packed ? PACKED_BASE : 0;
+}
+
 static int set_features(struct session *s, struct request *rq)
 {
 	uint64_t want = rq->msg->payload.u64;
@@ -209,6 +225,8 @@ static int set_features(struct session *s, struct request *rq)
 		return refuse(s, rq, -1, "feature bits that were not offered");
 	if ((want ^ s->st.features) & ~NOT_OF_RINGS && any_started(s))
 		return refuse(s, rq, -1, "other features while rings run");
+	if ((want ^ s->st.features) & BIT(VIRTIO_F_RING_PACKED))
+		forget_positions(s, want & BIT(VIRTIO_F_RING_PACKED));
 	s->st.features = want;
 	s->st.features_set = true;
 	/* "Ring states": without protocol features there is no SET_VRING_ENABLE, rings are enabled as they are. */
@@ -294,8 +312,10 @@ static int set_vring_num(struct session *s, struct request *rq, unsigned index)
 	struct session_ring *r = &s->st.ring[index];
 	uint32_t num = rq->msg->payload.state.num, old = r->num;
 
-	if (!num || num > VIRTQ_MAX_SIZE || num & (num - 1))
-		return refuse(s, rq, (int)index, "size is not a power of two from 1 to 32768");
+	if (!num || num > VIRTQ_MAX_SIZE)
+		return refuse(s, rq, (int)index, "size is not from 1 to 32768");
+	if (!packed(s) && num & (num - 1))
+		return refuse(s, rq, (int)index, "a split ring's size is not a power of two");
 	if (r->started)
 		return num == r->num ? 0 : refuse(s, rq, (int)index, "other size while the ring runs");
 	r->num = num;
@@ -329,7 +349,7 @@ static int set_vring_addr(struct session *s, struct request *rq, unsigned index)
 	if (a->flags && !(s->st.features & BIT(VHOST_F_LOG_ALL)))
 		return refuse(s, rq, (int)index, "logging was not negotiated");
 	/* The size may come later: then this is a first look, and the start has the last word. */
-	if (ring_map(s->mem, &new, r->num ? r->num : 1, &unused) < 0)
+	if (ring_map(s, s->mem, &new, r->num ? r->num : 1, &unused) < 0)
 		return refuse(s, rq, (int)index, "addresses unaligned, outside guest memory, or not in one piece");
 	if (r->started)
 		return same_addr(r, &new) ? 0 : refuse(s, rq, (int)index, "other addresses while the ring runs");
@@ -341,16 +361,22 @@ static int set_vring_addr(struct session *s, struct request *rq, unsigned index)
 	return 0;
 }
 
-/* Split rings: the low 16 bits are the next available index, there is nothing above. */
+/*
+ * Split rings: the low 16 bits are the next available index, there is nothing above. Packed rings: bits 0 to 14 are the
+ * position, 15 its wrap counter; the upper half says the same of used, and some front-ends leave it empty.
+ */
 static int set_vring_base(struct session *s, struct request *rq, unsigned index)
 {
 	struct session_ring *r = &s->st.ring[index];
+	uint32_t num = rq->msg->payload.state.num;
 
-	if (rq->msg->payload.state.num > UINT16_MAX)
+	if (!packed(s) && num > UINT16_MAX)
 		return refuse(s, rq, (int)index, "base is beyond 65535");
+	if (packed(s) && r->num && (num & 0x7fff) >= r->num)
+		return refuse(s, rq, (int)index, "base is beyond the ring");
 	if (r->started)
 		return refuse(s, rq, (int)index, "the ring runs");
-	r->base = rq->msg->payload.state.num;
+	r->base = num;
 	return 0;
 }
 

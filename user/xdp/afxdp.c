@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* AF_XDP sockets: set-up, adoption, ring mappings. See the kernel's Documentation/networking/af_xdp.rst. */
+#include <assert.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <string.h>
@@ -21,6 +22,9 @@
 #define XDP_MAX_TX_SKB_BUDGET 9
 #endif
 #define TX_BUDGET 256
+/* Since 6.8. */
+#define UMEM_TX_SW_CSUM (1u << 1)
+#define UMEM_TX_METADATA_LEN (1u << 2)
 
 #define BIND_RETRY_MS 20
 
@@ -147,6 +151,8 @@ static void nicq_prepare(struct nicq *q, const struct afxdp_config *cfg)
 	q->umem_fd = -1;
 	q->id = cfg->queue;
 	q->mode = cfg->mode;
+	q->sg = cfg->sg;
+	q->tx_checksum = cfg->tx_checksum != AFXDP_CHECKSUM_US;
 }
 
 /* A socket that was closed a moment ago holds its queue for some RCU grace periods. */
@@ -155,12 +161,26 @@ static int bind_wait(const struct host_ops *host, const struct afxdp_config *cfg
 	uint16_t flags = XDP_USE_NEED_WAKEUP | (cfg->mode == VD_MODE_ZEROCOPY ? XDP_ZEROCOPY : XDP_COPY);
 	int ret;
 
+	if (cfg->sg)
+		flags |= XDP_USE_SG;
 	for (;;) {
 		ret = host->xsk_bind(host, fd, cfg->ifindex, cfg->queue, flags);
 		if (ret != -EBUSY || clock_now() >= deadline_ns)
 			return ret;
 		sleep_ms(BIND_RETRY_MS);
 	}
+}
+
+/* The length of TX metadata lies where older headers have the end of the struct; the kernel looks at it when the flag says so. */
+static void want_tx_metadata(struct xdp_umem_reg *reg, enum afxdp_checksum who)
+{
+	const uint32_t len = sizeof(struct nicq_tx_request);
+
+	static_assert(sizeof(*reg) == 32, "the length is the last of its words");
+	if (who == AFXDP_CHECKSUM_US)
+		return;
+	memcpy((uint8_t *)reg + sizeof(*reg) - sizeof(len), &len, sizeof(len));
+	reg->flags |= UMEM_TX_METADATA_LEN | (who == AFXDP_CHECKSUM_KERNEL ? UMEM_TX_SW_CSUM : 0);
 }
 
 int afxdp_create(const struct host_ops *host, const struct afxdp_config *cfg, uint64_t deadline_ns, struct nicq *q)
@@ -184,6 +204,7 @@ int afxdp_create(const struct host_ops *host, const struct afxdp_config *cfg, ui
 		goto err;
 	reg.addr = (uintptr_t)q->umem;
 	reg.len = len;
+	want_tx_metadata(&reg, (enum afxdp_checksum)cfg->tx_checksum);
 	ret = host->xsk_umem_reg(host, q->fd, &reg);
 	if (!ret)
 		ret = set_ring_sizes(q->fd, cfg->ring_size);

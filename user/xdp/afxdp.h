@@ -11,6 +11,13 @@
 #include "base/host_ops.h"
 #include "xdp/nicq.h"
 
+/* Who finishes checksums of frames that we send. */
+enum afxdp_checksum {
+	AFXDP_CHECKSUM_US,	/* nobody else */
+	AFXDP_CHECKSUM_NIC,	/* TX metadata; the driver offers it */
+	AFXDP_CHECKSUM_KERNEL,	/* TX metadata; in copy mode the kernel does it in software: for tests */
+};
+
 /* A plain struct without pointers: it describes a socket to another process, too. */
 struct afxdp_config {
 	int ifindex;
@@ -18,6 +25,8 @@ struct afxdp_config {
 	enum vd_queue_mode mode;
 	uint32_t ring_size;		/* entries of each of the four rings, power of two */
 	uint32_t frames, chunk;		/* UMEM: frames of chunk bytes */
+	uint32_t tx_checksum;		/* enum afxdp_checksum */
+	uint32_t sg;			/* multi-buffer: one Ethernet frame in up to NICQ_PIECES chunks */
 };
 
 /**
@@ -25,7 +34,8 @@ struct afxdp_config {
  * @deadline_ns: until when to retry while the queue is still held by a socket that is being closed
  *
  * The fill ring is filled before the bind, so a zero-copy driver finds buffers at once.
- * Return: 0 or -errno; -EBUSY when the queue stayed taken, -EOPNOTSUPP when the mode is not supported.
+ * Return: 0 or -errno; -EBUSY when the queue stayed taken, -EOPNOTSUPP when the mode is not supported,
+ * -EINVAL when the kernel does not know multi-buffer.
  */
 int afxdp_create(const struct host_ops *host, const struct afxdp_config *cfg, uint64_t deadline_ns, struct nicq *q);
 

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Interface checks; each refusal says how to mend it. */
+#include <assert.h>
 #include <errno.h>
 #include <net/if_arp.h>
 #include <stdlib.h>
@@ -16,9 +17,11 @@
 /*
  * The longest packet of a 4096-byte page in native mode: the driver keeps 256
  * bytes in front and struct skb_shared_info (320) behind; what is longer comes
- * in pieces, which a socket without multi-buffer does not take.
+ * in pieces, which only a socket with multi-buffer takes.
  */
 #define MAX_MTU_4096 (4096 - 256 - 320 - FRAME_EXTRA)
+static_assert(MAX_MTU_4096 == IFCHECK_MTU_WITHOUT_SG, "messages tell the truth");
+#define MAX_MTU (NICQ_PIECES * NICQ_MAX_FRAME(4096) - FRAME_EXTRA)
 
 /* Devices that pass frames on from others: the receive check of AF_XDP sees the lower one. */
 static bool is_master_kind(const char *kind)
@@ -166,12 +169,13 @@ int ifcheck_choose_queues(const struct ifcheck *c, const char *ifname, uint32_t 
 	return (int)n;
 }
 
-int ifcheck_chunk(const struct linkmon_dev *d, const struct fail *why)
+int ifcheck_chunk(const struct linkmon_dev *d, bool *sg, const struct fail *why)
 {
+	*sg = d->mtu > MAX_MTU_4096;
 	if (d->mtu <= NICQ_MAX_FRAME(2048) - FRAME_EXTRA)
 		return 2048;
-	if (d->mtu <= MAX_MTU_4096)
+	if (d->mtu <= MAX_MTU)
 		return 4096;
-	return fail_with(why, -EMSGSIZE, "%s has MTU %u, and a frame buffer holds %d: ip link set dev %s mtu %d", d->name,
-			 d->mtu, MAX_MTU_4096, d->name, MAX_MTU_4096);
+	return fail_with(why, -EMSGSIZE, "%s has MTU %u, and the largest that can be served is %d: ip link set dev %s mtu %d",
+			 d->name, d->mtu, MAX_MTU, d->name, MAX_MTU);
 }

@@ -38,10 +38,15 @@ void ifcheck_queues(const struct host_ops *host, const struct linkmon_dev *d, st
  */
 int ifcheck_choose_queues(const struct ifcheck *c, const char *ifname, uint32_t want, const struct fail *why);
 
+/* The largest MTU that goes without multi-buffer sockets, for messages. */
+#define IFCHECK_MTU_WITHOUT_SG 3498
+
 /**
  * ifcheck_chunk() - UMEM chunk for frames of this MTU
+ * @sg: set when a frame may need several of them
+ *
  * Return: 2048 or 4096 bytes, or -EMSGSIZE with a reason.
  */
-int ifcheck_chunk(const struct linkmon_dev *d, const struct fail *why);
+int ifcheck_chunk(const struct linkmon_dev *d, bool *sg, const struct fail *why);
 
 #endif

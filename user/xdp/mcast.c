@@ -25,17 +25,19 @@
 #include <linux/virtio_net.h>
 
 #include "base/atomics.h"
+#include "ring/csum.h"
 #include "xdp/mcast.h"
 
 #define SLOTS 256
-#define SLOT_SIZE 4096		/* holds the largest frame an uplink may have, with its headers */
-#define BLOCK_SIZE 65536
+#define SLOT_OVERHEAD 256	/* the kernel's header, the virtio-net header, a tag, alignment */
+#define BLOCK_SIZE 65536	/* a multiple of every slot size */
 #define VLAN_LEN 4
 #define MAC_PAIR 12		/* the tag's place is behind both addresses */
 
 struct mcast {
 	int fd;
 	uint8_t *ring;
+	uint32_t slot_size;
 	unsigned next;
 	struct mcast_stats stats;
 };
@@ -69,8 +71,8 @@ static int configure(struct mcast *m, int ifindex)
 {
 	const struct tpacket_req req = {
 		.tp_block_size = BLOCK_SIZE,
-		.tp_block_nr = SLOTS * SLOT_SIZE / BLOCK_SIZE,
-		.tp_frame_size = SLOT_SIZE,
+		.tp_block_nr = SLOTS * m->slot_size / BLOCK_SIZE,
+		.tp_frame_size = m->slot_size,
 		.tp_frame_nr = SLOTS,
 	};
 	struct sockaddr_ll sa = {
@@ -92,20 +94,22 @@ static int configure(struct mcast *m, int ifindex)
 		return ret;
 	if (setsockopt(m->fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req)) < 0)
 		return -errno;
-	ring = mmap(NULL, SLOTS * SLOT_SIZE, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
+	ring = mmap(NULL, (size_t)SLOTS * m->slot_size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
 	if (ring == MAP_FAILED)
 		return -errno;
 	m->ring = ring;
 	return bind(m->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
 }
 
-int mcast_open(const struct host_ops *host, int ifindex, struct mcast **out)
+int mcast_open(const struct host_ops *host, int ifindex, uint32_t max_frame, struct mcast **out)
 {
 	struct mcast *m = calloc(1, sizeof(*m));
 	int ret;
 
 	if (!m)
 		return -ENOMEM;
+	for (m->slot_size = 4096; m->slot_size < max_frame + SLOT_OVERHEAD && m->slot_size < BLOCK_SIZE;)
+		m->slot_size *= 2;
 	ret = m->fd = host->packet_socket(host, ifindex, 0);
 	if (ret >= 0)
 		ret = configure(m, ifindex);
@@ -122,7 +126,7 @@ void mcast_close(struct mcast *m)
 	if (!m)
 		return;
 	if (m->ring)
-		munmap(m->ring, SLOTS * SLOT_SIZE);
+		munmap(m->ring, (size_t)SLOTS * m->slot_size);
 	if (m->fd >= 0)
 		close(m->fd);
 	free(m);
@@ -135,7 +139,7 @@ int mcast_fd(const struct mcast *m)
 
 static struct tpacket2_hdr *slot(const struct mcast *m)
 {
-	return (struct tpacket2_hdr *)(void *)(m->ring + (size_t)m->next * SLOT_SIZE);
+	return (struct tpacket2_hdr *)(void *)(m->ring + (size_t)m->next * m->slot_size);
 }
 
 bool mcast_pending(const struct mcast *m)
@@ -143,28 +147,17 @@ bool mcast_pending(const struct mcast *m)
 	return load_acquire(&slot(m)->tp_status) & TP_STATUS_USER;
 }
 
-/*
- * RFC 1071 over [start, len), folded, complemented and stored; what the sender
- * put there already is the pseudo header's sum.
- */
+/* Over [start, len), complemented and stored; what the sender put there already is the pseudo header's sum. */
 static int finish_checksum(uint8_t *frame, uint32_t len, uint32_t start, uint32_t offset)
 {
-	uint32_t i, sum = 0;
 	uint16_t result;
 
 	if (start > len || offset > len - start || len - start - offset < 2)
 		return -EINVAL;
-	for (i = start; i + 1 < len; i += 2)
-		sum += (uint32_t)frame[i] << 8 | frame[i + 1];
-	if (i < len)
-		sum += (uint32_t)frame[i] << 8;
-	sum = (sum & 0xffff) + (sum >> 16);
-	sum = (sum & 0xffff) + (sum >> 16);
-	result = (uint16_t)~sum;
+	result = (uint16_t)~csum_fold(csum_add(0, frame + start, len - start));
 	if (!result)		/* zero would mean "no checksum" in UDP, and is the same number elsewhere */
 		result = 0xffff;
-	frame[start + offset] = (uint8_t)(result >> 8);
-	frame[start + offset + 1] = (uint8_t)result;
+	memcpy(frame + start + offset, &result, sizeof(result));
 	return 0;
 }
 
@@ -178,16 +171,17 @@ static uint32_t insert_tag(uint8_t *frame, uint32_t len, uint16_t tpid, uint16_t
 }
 
 /* The frame of one slot, repaired. Return: its length or -errno. */
-static int take(const uint8_t *base, const struct tpacket2_hdr *h, uint8_t *buf, uint32_t room)
+static int take(const struct mcast *m, const struct tpacket2_hdr *h, uint8_t *buf, uint32_t room)
 {
 	const uint32_t status = h->tp_status, len = h->tp_snaplen, mac = h->tp_mac;
+	const uint8_t *base = (const uint8_t *)h;
 	struct virtio_net_hdr vnet;
 	uint16_t tpid = ETH_P_8021Q;
 	int ret;
 
 	if (len != h->tp_len)			/* longer than a slot: a merged packet, not a frame of the wire */
 		return -EMSGSIZE;
-	if (mac < sizeof(*h) + sizeof(vnet) || mac > SLOT_SIZE || len > SLOT_SIZE - mac || len < ETH_HLEN)
+	if (mac < sizeof(*h) + sizeof(vnet) || mac > m->slot_size || len > m->slot_size - mac || len < ETH_HLEN)
 		return -EINVAL;
 	if (len + VLAN_LEN > room)
 		return -EMSGSIZE;
@@ -214,7 +208,7 @@ int mcast_recv(struct mcast *m, uint8_t *buf, uint32_t len)
 
 	if (!mcast_pending(m))
 		return 0;
-	ret = take((uint8_t *)h, h, buf, len);
+	ret = take(m, h, buf, len);
 	store_release(&h->tp_status, TP_STATUS_KERNEL);
 	m->next = (m->next + 1) % SLOTS;
 	if (ret < 0)

@@ -14,7 +14,13 @@ struct mcast_stats { uint64_t packets, kernel_drops, malformed; };
 
 struct mcast;
 
-int mcast_open(const struct host_ops *host, int ifindex, struct mcast **out);
+/**
+ * mcast_open() - begin to listen
+ * @max_frame: longest frame to expect, bytes; longer ones are dropped and counted
+ *
+ * Return: 0 or -errno.
+ */
+int mcast_open(const struct host_ops *host, int ifindex, uint32_t max_frame, struct mcast **out);
 void mcast_close(struct mcast *m);
 int mcast_fd(const struct mcast *m);	/* readable = frames wait */
 /* True when mcast_recv() would find something; no system call. */

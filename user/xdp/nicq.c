@@ -45,12 +45,12 @@ static uint32_t frame_of(const struct nicq *q, uint64_t addr)
 	return n < q->frames.total ? (uint32_t)n : UINT32_MAX;
 }
 
-/* The frame lies in one chunk, with room for metadata in front of it, and is complete. */
+/* It lies in one chunk, with room for metadata in front of it; it is complete, or may go on. */
 static bool rx_desc_usable(const struct nicq *q, const struct xdp_desc *d)
 {
 	uint32_t offset = (uint32_t)(d->addr & (q->frames.chunk - 1));
 
-	return !d->options && offset >= sizeof(struct vd_meta) && d->len && d->len <= q->frames.chunk - offset;
+	return !(d->options & ~(q->sg ? (uint32_t)XDP_PKT_CONTD : 0)) && offset >= sizeof(struct vd_meta) && d->len && d->len <= q->frames.chunk - offset;
 }
 
 unsigned nicq_rx(struct nicq *q, struct nicq_pkt *pkts, unsigned max)
@@ -78,6 +78,7 @@ unsigned nicq_rx(struct nicq *q, struct nicq_pkt *pkts, unsigned max)
 		pkts[got].data = q->umem + d.addr;
 		pkts[got].len = d.len;
 		pkts[got].frame = frame;
+		pkts[got].more = d.options & XDP_PKT_CONTD;
 		/* Metadata and headers are looked at next; they share no line, so fetch both. */
 		__builtin_prefetch(pkts[got].data - sizeof(struct vd_meta));
 		__builtin_prefetch(pkts[got].data);

@@ -8,6 +8,8 @@
 #ifndef VIADUCT_XDP_NICQ_H
 #define VIADUCT_XDP_NICQ_H
 
+#include <assert.h>
+
 #include <xdp/xsk.h>
 
 #include "base/atomics.h"
@@ -21,17 +23,44 @@
  * place, and a guest cannot leave bytes there that look like metadata.
  */
 #define NICQ_DATA_OFFSET 256
-/* The longest frame of a chunk. */
+/* The most that a chunk holds of a frame: all of it, but for a socket with multi-buffer. */
 #define NICQ_MAX_FRAME(chunk) ((chunk) - NICQ_DATA_OFFSET)
+#define NICQ_PIECES 3		/* chunks of one frame at most: MTU 9000 in chunks of 4096 */
+
+/* Multi-buffer, since Linux 6.6; older headers lack it and older kernels refuse it. */
+#ifndef XDP_USE_SG
+#define XDP_USE_SG (1 << 4)
+#endif
+#ifndef XDP_PKT_CONTD
+#define XDP_PKT_CONTD (1 << 0)
+#endif
+
+/*
+ * What we can ask of the NIC with a frame, right in front of it (struct xsk_tx_metadata, since Linux 6.8; see the
+ * kernel's Documentation/networking/xsk-tx-metadata.rst). It lies where the program's metadata lies on the way in, and
+ * never looks like it: no frame is long enough for a csum_offset that would be the upper half of VD_META_MAGIC.
+ */
+#ifndef XDP_TX_METADATA
+#define XDP_TX_METADATA (1 << 1)
+#endif
+struct nicq_tx_request {
+	uint64_t flags;
+	uint16_t csum_start, csum_offset;
+	uint8_t unused[12];
+};
+#define NICQ_TX_CHECKSUM (1u << 1)	/* XDP_TXMD_FLAGS_CHECKSUM */
+static_assert(sizeof(struct nicq_tx_request) == 24, "the kernel's format");
 
 struct nicq_pkt {
-	uint8_t *data;		/* first byte of the Ethernet frame */
+	uint8_t *data;		/* first byte of the Ethernet frame, or of a further piece of it */
 	uint32_t len;
 	uint32_t frame;		/* frame number in the ledger */
+	bool more;		/* the Ethernet frame goes on in the next one */
 };
 
 struct nicq_stats {
-	uint64_t rx_packets, rx_bytes, tx_packets, tx_bytes;
+	uint64_t rx_packets, rx_bytes;	/* descriptors: a frame in pieces counts several times */
+	uint64_t tx_packets, tx_bytes;
 	uint64_t tx_wakeups, tx_errors;	/* sendto() calls; those that failed for good */
 	uint64_t rx_invalid;		/* descriptors we could not use */
 	int last_errno;			/* why the last send failed, positive; 0 = it did not */
@@ -40,6 +69,8 @@ struct nicq_stats {
 struct nicq {
 	uint32_t id;		/* NIC queue number */
 	int fd;			/* AF_XDP socket, -1 in memory */
+	bool sg;		/* multi-buffer: one Ethernet frame in several chunks */
+	bool tx_checksum;	/* checksums may be left to the NIC: nicq_tx_request_checksum() */
 	enum vd_queue_mode mode;
 	struct xsk_ring_cons rx, completion;
 	struct xsk_ring_prod tx, fill;
@@ -47,6 +78,7 @@ struct nicq {
 	uint64_t umem_len;
 	int umem_fd;
 	struct frames frames;
+	struct xdp_desc *tx_last;	/* staged last, not yet submitted */
 	uint32_t tx_staged;	/* reserved in the tx ring, not yet submitted */
 	uint32_t tx_outstanding;	/* staged or with the kernel */
 	uint32_t tx_limit;	/* most frames out for sending, so that receiving never starves */
@@ -59,7 +91,16 @@ struct nicq {
 	size_t map_len[5];
 };
 
-/* Up to @max received frames; each becomes FRAME_HELD until nicq_recycle(). Bad descriptors are counted and refilled. */
+/* Longest Ethernet frame that the NIC queue carries, bytes. */
+static inline uint32_t nicq_max_frame(const struct nicq *q)
+{
+	return NICQ_MAX_FRAME(q->frames.chunk) * (q->sg ? NICQ_PIECES : 1);
+}
+
+/*
+ * Up to @max received frames (or pieces of them); each becomes FRAME_HELD until nicq_recycle(). Bad descriptors are
+ * counted and refilled.
+ */
 unsigned nicq_rx(struct nicq *q, struct nicq_pkt *pkts, unsigned max);
 /* The frame's metadata if the program wrote one (magic matches), else NULL. */
 static inline struct vd_meta *nicq_meta(const struct nicq_pkt *p)
@@ -104,8 +145,11 @@ static inline void nicq_tx_cancel(struct nicq *q, uint32_t frame)
 		q->tx_outstanding--;
 }
 
-/* Stages it on the tx ring; visible to the kernel at nicq_tx_flush(). */
-static inline void nicq_tx_stage(struct nicq *q, uint32_t frame, uint32_t len)
+/*
+ * Stages it on the tx ring; visible to the kernel at nicq_tx_flush(). @more: the Ethernet frame goes on in the one that
+ * is staged next; there must be room for all of it.
+ */
+static inline void nicq_tx_stage(struct nicq *q, uint32_t frame, uint32_t len, bool more)
 {
 	struct xdp_desc *d;
 	uint32_t idx;
@@ -118,10 +162,24 @@ static inline void nicq_tx_stage(struct nicq *q, uint32_t frame, uint32_t len)
 	d = xsk_ring_prod__tx_desc(&q->tx, idx);
 	d->addr = (uint64_t)frame * q->frames.chunk + NICQ_DATA_OFFSET;
 	d->len = len;
-	d->options = 0;
+	d->options = more ? XDP_PKT_CONTD : 0;
+	q->tx_last = d;
 	q->tx_staged++;
-	q->stats.tx_packets++;
+	q->stats.tx_packets += !more;
 	q->stats.tx_bytes += len;
+}
+
+/*
+ * Asks the NIC to finish the checksum of the frame of which @frame is the first piece and was staged last, when tx_checksum
+ * says that it can. The field holds the pseudo header's sum. @start, @offset: as in the virtio-net header, bytes.
+ */
+static inline void nicq_tx_request_checksum(struct nicq *q, uint32_t frame, uint16_t start, uint16_t offset)
+{
+	struct nicq_tx_request *r = (struct nicq_tx_request *)(void *)(q->umem + (uint64_t)frame * q->frames.chunk +
+								     NICQ_DATA_OFFSET - sizeof(*r));
+
+	*r = (struct nicq_tx_request){ .flags = NICQ_TX_CHECKSUM, .csum_start = start, .csum_offset = offset };
+	q->tx_last->options |= XDP_TX_METADATA;
 }
 
 /*

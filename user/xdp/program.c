@@ -25,6 +25,7 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "viaduct.skel.h"
+#include "viaduct_bound.skel.h"
 #include "xdp/program.h"
 
 #define DETACH_WAIT_NS (3 * NSEC_PER_SEC)
@@ -129,12 +130,13 @@ int program_init(struct program *p, const struct host_ops *host, const char *nam
 	return ret;
 }
 
-static void make_spec(const struct program *p, struct host_bpf_spec *spec)
+static void make_spec(const struct program *p, bool bound, struct host_bpf_spec *spec)
 {
 	int i;
 
 	memset(spec, 0, sizeof(*spec));
-	spec->elf = viaduct_bpf__elf_bytes(&spec->elf_len);
+	spec->elf = bound ? viaduct_bound_bpf__elf_bytes(&spec->elf_len) : viaduct_bpf__elf_bytes(&spec->elf_len);
+	spec->bound_to = bound ? p->ifindex : 0;
 	spec->prog = "viaduct_xdp";
 	spec->sizes[0] = (struct host_bpf_size){ "flows", p->queues * VD_MAX_PORTS };
 	spec->sizes[1] = (struct host_bpf_size){ "xsks", p->queues };
@@ -208,18 +210,48 @@ static int load_failed(int err, const struct fail *why)
 	return fail_with(why, err, "cannot load the XDP program: %s (details with debug logging)", strerror(-err));
 }
 
-static int attach_link(struct program *p, uint32_t mode, const struct fail *why)
+static void fds_close(struct program *p)
 {
-	uint32_t flags = mode == XDP_ATTACHED_SKB ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+	int i;
+
+	if (p->fds.prog >= 0)
+		close(p->fds.prog);
+	p->fds.prog = -1;
+	for (i = 0; i < HOST_BPF_MAPS; i++) {
+		if (p->fds.map[i] >= 0)
+			close(p->fds.map[i]);
+		p->fds.map[i] = -1;
+	}
+}
+
+/* The program that suits the mode. One for the device alone is no good in generic mode, and may be refused. */
+static int load(struct program *p, uint32_t mode)
+{
+	bool bound = p->want_driver_hash && mode == XDP_ATTACHED_DRV;
 	struct host_bpf_spec spec;
 	int ret;
 
-	if (p->fds.prog < 0) {
-		make_spec(p, &spec);
+	if (p->fds.prog >= 0 && p->driver_hash == bound)
+		return 0;
+	fds_close(p);
+	make_spec(p, bound, &spec);
+	ret = p->host->bpf_load(p->host, &spec, &p->fds);
+	if (ret && bound) {
+		p->want_driver_hash = bound = false;
+		make_spec(p, false, &spec);
 		ret = p->host->bpf_load(p->host, &spec, &p->fds);
-		if (ret)
-			return load_failed(ret, why);
 	}
+	p->driver_hash = bound;
+	return ret;
+}
+
+static int attach_link(struct program *p, uint32_t mode, const struct fail *why)
+{
+	uint32_t flags = mode == XDP_ATTACHED_SKB ? XDP_FLAGS_SKB_MODE : XDP_FLAGS_DRV_MODE;
+	int ret = load(p, mode);
+
+	if (ret)
+		return load_failed(ret, why);
 	if (adopt_link(p, mode))
 		return 0;
 	if (attached_id(p, NULL))
@@ -240,7 +272,7 @@ static int attach_dispatcher(struct program *p, uint32_t mode, const struct fail
 	int ret;
 
 	adopt_link(p, mode);
-	make_spec(p, &spec);
+	make_spec(p, false, &spec);
 	ret = p->host->dispatcher_attach(p->host, &spec, p->ifindex, mode, &p->fds);
 	if (ret == -EPERM)
 		return fail_with(why, ret, "this kernel refuses libxdp's dispatcher (it does not let one program extend another): use --xdp-attach link");
@@ -259,20 +291,6 @@ int program_attach(struct program *p, uint32_t mode, const struct fail *why)
 	p->mode = mode;
 	p->id = attached_id(p, NULL);
 	return 0;
-}
-
-static void fds_close(struct program *p)
-{
-	int i;
-
-	if (p->fds.prog >= 0)
-		close(p->fds.prog);
-	p->fds.prog = -1;
-	for (i = 0; i < HOST_BPF_MAPS; i++) {
-		if (p->fds.map[i] >= 0)
-			close(p->fds.map[i]);
-		p->fds.map[i] = -1;
-	}
 }
 
 void program_detach(struct program *p)

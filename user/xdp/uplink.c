@@ -14,6 +14,8 @@
  * redirected to a socket that is about to close.
  */
 #include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -25,7 +27,9 @@
 #include "base/atomics.h"
 #include "base/clock.h"
 #include "base/log.h"
+#include "base/node.h"
 #include "xdp/afxdp.h"
+#include "xdp/devfeat.h"
 #include "xdp/fail.h"
 #include "xdp/ifcheck.h"
 #include "xdp/linkmon.h"
@@ -55,6 +59,7 @@ struct uplink {
 	int cpus;			/* possible CPUs: values of a per-CPU map entry */
 	struct vd_stats *percpu;	/* [cpus] */
 	uint32_t warned_mtu;
+	enum afxdp_checksum checksum;
 	void (*on_link)(void *arg, const struct uplink_link *l);
 	void *on_link_arg;
 };
@@ -101,6 +106,39 @@ static void sockets_close(struct uplink *u)
 		nicq_fini(&u->nicq[--u->nopen]);
 }
 
+/* The NUMA node that the NIC is attached to. */
+static int nic_node(const struct uplink *u)
+{
+	char path[64 + IF_NAMESIZE], text[16] = "";
+	int fd, node = NODE_NONE;
+
+	snprintf(path, sizeof(path), "/sys/class/net/%s/device/numa_node", u->cfg.ifname);
+	fd = u->host->open(u->host, path, O_RDONLY | O_CLOEXEC, 0);
+	if (fd < 0)
+		return NODE_NONE;
+	if (read(fd, text, sizeof(text) - 1) > 0)
+		node = atoi(text);
+	close(fd);
+	return node < 0 ? NODE_NONE : node;
+}
+
+/*
+ * Where the frames of a NIC queue should be: where they are copied. They cannot move later, the kernel holds them, so the
+ * operator who knows where the guests are says so with --cpus or --numa-node.
+ */
+static int queue_node(const struct uplink *u, uint32_t queue)
+{
+	int node = NODE_NONE;
+
+	if (node_count() < 2)
+		return NODE_NONE;
+	if (u->cfg.have_node)
+		return u->cfg.node;
+	if (u->cfg.ncpus)
+		node = node_of_cpu(u->cfg.cpus[queue % u->cfg.ncpus]);
+	return node == NODE_NONE ? nic_node(u) : node;
+}
+
 /* One socket per NIC queue, all in the same mode, or none. */
 static int sockets_open(struct uplink *u, const struct rung *r, uint64_t deadline_ns, const struct fail *why)
 {
@@ -110,14 +148,27 @@ static int sockets_open(struct uplink *u, const struct rung *r, uint64_t deadlin
 		.ring_size = u->info.ring_size,
 		.frames = u->info.frames,
 		.chunk = u->info.chunk,
+		.sg = u->info.sg,
+		.tx_checksum = u->checksum,
 	};
 	int ret;
 
 	while (u->nopen < u->info.queues) {
 		c.queue = u->nopen;
+		node_prefer(queue_node(u, c.queue));
 		ret = afxdp_create(u->host, &c, deadline_ns, &u->nicq[u->nopen]);
+		node_prefer(NODE_NONE);
 		if (ret) {
 			sockets_close(u);
+			if (ret == -EINVAL && c.sg)
+				return fail_with(why, ret,
+						 "%s: MTU %u needs multi-buffer AF_XDP, which this kernel lacks (6.6 has it): ip link set dev %s mtu %d",
+						 r->name, linkmon_uplink(u->linkmon)->mtu, u->cfg.ifname,
+						 IFCHECK_MTU_WITHOUT_SG);
+			if (ret == -EINVAL && c.tx_checksum)
+				return fail_with(why, ret,
+						 "%s: this kernel takes no checksum requests (6.8 does): --tx-checksum software",
+						 r->name);
 			return fail_with(why, ret, "%s: queue %u: %s", r->name, c.queue, socket_error(ret));
 		}
 		u->nopen++;
@@ -216,11 +267,11 @@ static void sync_config(struct uplink *u)
 
 	memcpy(c->own_mac, l->mac, sizeof(c->own_mac));
 	WRITE_ONCE(c->unknown, u->cfg.unknown);
-	WRITE_ONCE(c->max_frame, NICQ_MAX_FRAME(u->info.chunk));
-	if (l->mtu + 14 > NICQ_MAX_FRAME(u->info.chunk) && l->mtu != u->warned_mtu) {
+	WRITE_ONCE(c->max_frame, u->info.max_frame);
+	if (l->mtu + 14 > u->info.max_frame && l->mtu != u->warned_mtu) {
 		u->warned_mtu = l->mtu;
 		log_warn("%s: MTU is now %u, but frames longer than %u bytes cannot reach guests: restart viaduct, or lower the MTU",
-			 l->name, l->mtu, NICQ_MAX_FRAME(u->info.chunk));
+			 l->name, l->mtu, u->info.max_frame);
 	}
 }
 
@@ -289,6 +340,56 @@ static int fill_xskmap(struct uplink *u, const struct fail *why)
 	return 0;
 }
 
+/*
+ * veth and tun have no hash of a NIC: theirs is computed for the purpose, and not faster than ours. Where the driver's
+ * hash is asked for by name it is used there too.
+ */
+static bool computes_hash_itself(const char *driver)
+{
+	return !strcmp(driver, "veth") || !strcmp(driver, "tun");
+}
+
+static void choose_hash(struct uplink *u, const struct devfeat *f)
+{
+	char *why = u->info.driver_hash_why;
+	const size_t len = sizeof(u->info.driver_hash_why);
+
+	u->program.want_driver_hash = false;
+	if (u->cfg.rx_hash == UPLINK_HELPER_SOFTWARE)
+		snprintf(why, len, "as asked");
+	else if (u->cfg.attach != UPLINK_ATTACH_LINK)
+		snprintf(why, len, "not with the dispatcher");
+	else if (!(f->rx_metadata & DEVFEAT_RX_HASH))
+		snprintf(why, len, "the driver does not offer it");
+	else if (u->cfg.rx_hash == UPLINK_HELPER_AUTO && computes_hash_itself(u->info.driver))
+		snprintf(why, len, "%s has no NIC to compute it", u->info.driver);
+	else
+		u->program.want_driver_hash = true;
+}
+
+static void choose_checksum(struct uplink *u, const struct devfeat *f)
+{
+	u->checksum = AFXDP_CHECKSUM_US;
+	if (u->cfg.tx_checksum == UPLINK_HELPER_SOFTWARE)
+		snprintf(u->info.nic_checksum_why, sizeof(u->info.nic_checksum_why), "as asked");
+	else if (f->xsk & DEVFEAT_TX_CHECKSUM)
+		u->checksum = AFXDP_CHECKSUM_NIC;
+	else if (u->cfg.tx_checksum == UPLINK_HELPER_DRIVER)
+		u->checksum = AFXDP_CHECKSUM_KERNEL;
+	else
+		snprintf(u->info.nic_checksum_why, sizeof(u->info.nic_checksum_why), "the driver does not offer it");
+}
+
+/* What the driver can do for us. Not to know is to do it ourselves. */
+static void choose_helpers(struct uplink *u)
+{
+	struct devfeat f;
+
+	devfeat_read(u->host, u->program.ifindex, &f);
+	choose_hash(u, &f);
+	choose_checksum(u, &f);
+}
+
 /* Looks only; changes nothing. */
 static int look(struct uplink *u, struct loop *loop, struct ifcheck *c, const struct fail *why)
 {
@@ -308,10 +409,11 @@ static int look(struct uplink *u, struct loop *loop, struct ifcheck *c, const st
 	if (ret)
 		return ret;
 	d = linkmon_uplink(u->linkmon);
-	ret = ifcheck_chunk(d, why);
+	ret = ifcheck_chunk(d, &info->sg, why);
 	if (ret < 0)
 		return ret;
 	info->chunk = (uint32_t)ret;
+	info->max_frame = NICQ_MAX_FRAME(info->chunk) * (info->sg ? NICQ_PIECES : 1);
 	ifcheck_queues(u->host, d, c);
 	memcpy(info->driver, c->driver, sizeof(info->driver));
 	ret = ifcheck_choose_queues(c, d->name, u->cfg.queues, why);
@@ -324,6 +426,10 @@ static int look(struct uplink *u, struct loop *loop, struct ifcheck *c, const st
 		u->cpus = 1;
 	u->nicq = calloc(info->queues, sizeof(*u->nicq));
 	u->percpu = calloc((size_t)u->cpus, sizeof(*u->percpu));
+	info->node = NODE_NONE;
+	if (u->cfg.have_node && u->cfg.node >= node_count())
+		return fail_with(why, -EINVAL, "--numa-node %d: this machine has the nodes 0 to %d", u->cfg.node,
+				 node_count() - 1);
 	return u->nicq && u->percpu ? 0 : fail_with(why, -ENOMEM, "out of memory");
 }
 
@@ -333,8 +439,10 @@ static int take(struct uplink *u, const struct ifcheck *c, const struct fail *wh
 
 	ret = program_init(&u->program, u->host, u->cfg.name, linkmon_uplink(u->linkmon)->ifindex, u->info.queues,
 			   u->cfg.attach, why);
-	if (!ret)
+	if (!ret) {
+		choose_helpers(u);
 		ret = climb(u, c, why);
+	}
 	if (!ret)
 		ret = program_publish(&u->program, why);
 	if (!ret)
@@ -344,6 +452,12 @@ static int take(struct uplink *u, const struct ifcheck *c, const struct fail *wh
 	if (ret)
 		return ret;
 	u->info.adopted = u->program.adopted;
+	u->info.driver_hash = u->program.driver_hash;
+	if (!u->info.driver_hash && !u->info.driver_hash_why[0])
+		snprintf(u->info.driver_hash_why, sizeof(u->info.driver_hash_why), "%s",
+			 u->info.mode == VD_MODE_GENERIC ? "not in generic mode" : "the kernel refused the program for it");
+	u->info.node = node_of_memory(u->nicq[0].umem);
+	u->info.nic_checksum = u->checksum != AFXDP_CHECKSUM_US;
 	u->info.attach = u->cfg.attach;
 	linkmon_expect_program(u->linkmon, u->program.id, u->cfg.attach == UPLINK_ATTACH_DISPATCHER);
 	linkmon_on_change(u->linkmon, on_change, u);

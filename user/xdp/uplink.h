@@ -18,6 +18,13 @@
 enum uplink_mode_wish { UPLINK_AUTO, UPLINK_ZEROCOPY, UPLINK_COPY, UPLINK_GENERIC };
 enum uplink_attach { UPLINK_ATTACH_LINK, UPLINK_ATTACH_DISPATCHER };
 
+/* Who does what we can do ourselves. */
+enum uplink_helper {
+	UPLINK_HELPER_AUTO,		/* the NIC where its driver offers it, else we */
+	UPLINK_HELPER_SOFTWARE,		/* we */
+	UPLINK_HELPER_DRIVER,		/* the driver, even where it would not be chosen */
+};
+
 struct uplink_config {
 	char ifname[IF_NAMESIZE];
 	char name[64];			/* pins go to VD_PIN_ROOT/name */
@@ -25,6 +32,12 @@ struct uplink_config {
 	enum uplink_mode_wish mode;
 	enum uplink_attach attach;
 	enum vd_unknown unknown;
+	enum uplink_helper rx_hash;	/* who computes the flow hash of received frames */
+	enum uplink_helper tx_checksum;	/* who finishes checksums of sent frames */
+	bool have_node;			/* --numa-node: where frames and rings are to be */
+	int node;
+	const int *cpus;		/* without it: NIC queue i is served on cpus[i % ncpus], or anywhere */
+	uint32_t ncpus;
 	uint32_t ring_size;		/* 0 = default 2048 */
 	uint32_t frames;		/* per NIC queue, 0 = default 4096 */
 };
@@ -48,6 +61,13 @@ struct uplink_info {
 	char driver[32];
 	uint32_t queues;
 	uint32_t chunk, frames, ring_size;
+	int node;			/* NUMA node of the frames of NIC queue 0, NODE_NONE on a machine with one */
+	bool driver_hash;		/* the program asks the driver for the flow hash */
+	char driver_hash_why[96];	/* why not, "" when it does */
+	bool nic_checksum;		/* checksums are left to the NIC (TX metadata) */
+	char nic_checksum_why[96];
+	bool sg;			/* multi-buffer sockets: a frame may take several chunks */
+	uint32_t max_frame;		/* longest frame that chunks and sockets allow, bytes */
 	int rxvlan_before, rxvlan_now;	/* 1 on, 0 off, -1 not known by the driver */
 	int rxvlan_filter_before, rxvlan_filter_now;
 	bool rxvlan_fixed;		/* could not be switched off: tagged frames lose their tag */

@@ -1,0 +1,318 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Receive: us to guest, for both kinds of rings. Each pass is written once and
+ * made twice, with @packed a constant.
+ *
+ * First a look at the chains of a batch, so that cache misses overlap; a plain
+ * frame that fits into a chain of one descriptor is copied at once. Everything
+ * else (merging, several descriptors, indirect tables, packets in pieces or with
+ * a header that says something) goes through put_slow(), which first finds all
+ * the room that the packet needs and then writes: a packet that has to wait
+ * costs no copy, and its chains stay in the ring as they are.
+ */
+#include <string.h>
+
+#include "ring/copy.h"
+#include "ring/packed.h"
+#include "ring/split.h"
+
+#define RX_PIECES 1024		/* pieces of one chain */
+#define RX_CHAINS 2048		/* chains of one packet: 64 KiB in buffers of 32 bytes */
+
+/* A chain of exactly one plain descriptor, seen in advance. */
+struct rx_slot {
+	uint16_t id;
+	uint8_t *data;	/* NULL: look at it in put_slow() */
+	uint32_t len;
+};
+
+/* The room for one packet. */
+struct room {
+	unsigned nchains, npieces;
+	uint32_t ndesc;		/* of the ring, all chains */
+	struct {
+		uint16_t id, ndesc;
+		uint32_t len;	/* bytes used of it */
+	} chain[RX_CHAINS];
+	struct iovec piece[RX_CHAINS + RX_PIECES];
+};
+
+/*
+ * Chains from next_avail on, those that are one plain buffer ready to be written. Of a packed ring: descriptors; the
+ * inner ones of a chain are looked at in vain. Return: how far it looked.
+ */
+static __always_inline unsigned look_ahead(struct virtq *vq, struct rx_slot *slot, unsigned max, const bool packed)
+{
+	uint16_t head[VIRTQ_BATCH], at = vq->next_avail;
+	unsigned i;
+
+	if (packed)
+		max = max < packed_room(vq) ? max : packed_room(vq);
+	else
+		max = split_heads(vq, head, max);
+	for (i = 0; i < max; i++) {
+		struct ring_desc d;
+		struct iovec iov;
+
+		if (!packed)
+			split_read(&d, &vq->desc[head[i]]);
+		else if (!packed_read(vq, &d, at))
+			break;
+		slot[i] = (struct rx_slot){ .id = packed ? d.link : head[i] };
+		if (packed)
+			at = packed_forward(vq, at, 1);
+		if (unlikely(d.flags != VRING_DESC_F_WRITE) || (packed && unlikely(d.link >= vq->size)))
+			continue;
+		if (unlikely(gmem_map(vq->mem, GMEM_GUEST, d.addr, d.len, &iov, 1, &vq->hint) != 1))
+			continue;
+		slot[i].data = iov.iov_base;
+		slot[i].len = d.len;
+		__builtin_prefetch(slot[i].data, 1);
+	}
+	return i;
+}
+
+static __always_inline void give_back(struct virtq *vq, uint16_t id, uint16_t ndesc, uint32_t len, const bool packed)
+{
+	uint16_t at = vq->next_used;
+
+	vq->next_used = packed ? packed_stage(vq, at, id, ndesc, len) : split_stage(vq, at, id, len);
+}
+
+static __always_inline uint16_t further(const struct virtq *vq, uint16_t ndesc, const bool packed)
+{
+	return packed ? packed_forward(vq, vq->next_avail, ndesc) : (uint16_t)(vq->next_avail + 1);
+}
+
+static __always_inline void put_fast(struct virtq *vq, const struct rx_slot *slot, const struct virtq_src *src,
+				     const bool packed)
+{
+	static const struct virtio_net_hdr_mrg_rxbuf hdr = { .num_buffers = 1 };
+
+	if (likely(vq->hdr_len == sizeof(hdr)))
+		__builtin_memcpy(slot->data, &hdr, sizeof(hdr));
+	else
+		__builtin_memcpy(slot->data, &hdr, sizeof(hdr.hdr));
+	copy_bytes(slot->data + vq->hdr_len, src->data, src->len);
+	give_back(vq, slot->id, 1, src->len + vq->hdr_len, packed);
+	vq->next_avail = further(vq, 1, packed);
+}
+
+enum put_result { PUT_DONE, PUT_DROPPED, PUT_WAIT, PUT_BROKEN };
+
+/* The chain at next_avail: into @room, up to @need bytes of it. *@e says why it is of no use. False: there is none. */
+static __always_inline bool take_chain(struct virtq *vq, struct room *room, uint64_t need, unsigned *walked,
+				       uint64_t *total, enum virtq_error *e, const bool packed)
+{
+	struct walk w = {
+		.iov = room->piece + room->npieces, .max = RX_PIECES, .enough = need, .walked = walked,
+	};
+	struct virtq_chain c = { .ndesc = 1 };
+	struct ring_desc d;
+
+	if (packed) {
+		if (!packed_room(vq) || !packed_read(vq, &d, vq->next_avail))
+			return false;
+		*e = packed_walk(vq, &d, true, &w, &c);
+	} else {
+		if (!split_heads(vq, &c.id, 1))
+			return false;
+		split_read(&d, &vq->desc[c.id]);
+		*e = split_walk(vq, &d, true, &w);
+	}
+	++*walked;
+	*total = w.total;
+	if (*e >= VIRTQ_FIRST_BROKEN)
+		return true;
+	if (w.n)
+		__builtin_prefetch(w.iov->iov_base, 1);
+	room->chain[room->nchains].id = c.id;
+	room->chain[room->nchains].ndesc = c.ndesc;
+	room->chain[room->nchains++].len = (uint32_t)(w.total < need ? w.total : need);
+	room->npieces += (unsigned)w.n;
+	room->ndesc += c.ndesc;
+	vq->next_avail = further(vq, c.ndesc, packed);
+	return true;
+}
+
+/*
+ * Finds room for one packet, in chains of any kind, merging where it was negotiated. *@why: of a drop.
+ * @walked counts chains and descriptors over the batch. An honest packet needs no more descriptors than the
+ * ring has, or short indirect tables.
+ */
+static __always_inline enum put_result find_room(struct virtq *vq, struct room *room, uint32_t len, unsigned *walked,
+						 enum virtq_error *why, const bool packed)
+{
+	const unsigned limit = *walked + vq->size + WALK_MAX;
+	uint64_t need = (uint64_t)vq->hdr_len + len, total;
+
+	room->nchains = room->npieces = room->ndesc = 0;
+	for (;;) {
+		*why = VIRTQ_DROP_NO_BUFFER;
+		if (room->ndesc == vq->size)	/* the whole ring is too small for it */
+			return PUT_DROPPED;
+		if (*walked > limit || room->nchains == RX_CHAINS || room->npieces > RX_CHAINS) {
+			*why = VIRTQ_DROP_PIECES;
+			return PUT_DROPPED;
+		}
+		if (!take_chain(vq, room, need, walked, &total, why, packed)) {
+			vq->starved = len;
+			if (packed)
+				vq->seen_avail = vq->next_avail;
+			return vq->broken ? PUT_BROKEN : PUT_WAIT;
+		}
+		if (*why >= VIRTQ_FIRST_BROKEN) {
+			break_ring(vq, *why);
+			return PUT_BROKEN;
+		}
+		if (*why)
+			return PUT_DROPPED;
+		if (total >= need)
+			return PUT_DONE;
+		*why = VIRTQ_DROP_NO_BUFFER;
+		if (!total || (room->nchains == 1 && total < vq->hdr_len) || !vq->mergeable)
+			return PUT_DROPPED;
+		need -= total;
+	}
+}
+
+/* Writes @len bytes to *@to, and moves it on. The room is there. */
+static void scatter(struct iovec **to, const void *data, size_t len)
+{
+	const uint8_t *from = data;
+
+	while (len) {
+		struct iovec *v = *to;
+		size_t part = v->iov_len < len ? v->iov_len : len;
+
+		memcpy(v->iov_base, from, part);
+		from += part;
+		len -= part;
+		v->iov_base = (uint8_t *)v->iov_base + part;
+		v->iov_len -= part;
+		if (!v->iov_len)
+			++*to;
+	}
+}
+
+static void write_packet(const struct virtq *vq, struct room *room, const struct virtq_src *src)
+{
+	struct virtio_net_hdr_v1 hdr = { 0 };
+	struct iovec *to = room->piece;
+	uint32_t left = src->len;
+
+	if (src->more)
+		hdr = src->more->hdr;
+	hdr.num_buffers = (uint16_t)room->nchains;
+	scatter(&to, &hdr, vq->hdr_len);
+	if (!src->more) {
+		scatter(&to, src->data, left);
+		return;
+	}
+	for (uint32_t i = 0; i < src->more->npieces && left; i++) {
+		const struct iovec *piece = &src->more->piece[i];
+		uint32_t part = piece->iov_len < left ? (uint32_t)piece->iov_len : left;
+
+		scatter(&to, piece->iov_base, part);
+		left -= part;
+	}
+}
+
+/* One packet of any form into chains of any kind. */
+static __always_inline enum put_result put_any(struct virtq *vq, const struct virtq_src *src, unsigned *walked,
+					       const bool packed)
+{
+	const uint32_t frames = src->more ? src->more->frames : 0;
+	const uint16_t first = vq->next_avail;
+	enum virtq_error why = VIRTQ_OK;
+	enum put_result r;
+	struct room room;
+
+	if (*walked > WALK_MAX)		/* the next batch goes on */
+		return PUT_WAIT;
+	r = find_room(vq, &room, src->len, walked, &why, packed);
+	if (r == PUT_DROPPED && frames > 1)	/* one by one its frames may fit */
+		r = PUT_WAIT;
+	if (r == PUT_WAIT || r == PUT_BROKEN) {
+		vq->next_avail = first;
+		return r;
+	}
+	if (r == PUT_DONE)
+		write_packet(vq, &room, src);
+	else
+		vq->stats.errors[why]++;
+	if (r == PUT_DONE && frames > 1) {
+		vq->stats.gso_packets++;
+		vq->stats.gso_frames += frames;
+	}
+	for (unsigned i = 0; i < room.nchains; i++)
+		give_back(vq, room.chain[i].id, room.chain[i].ndesc, r == PUT_DONE ? room.chain[i].len : 0, packed);
+	return r;
+}
+
+/* Not inlined: what it needs belongs on the stack only when there is such a packet. */
+static __attribute__((noinline)) enum put_result put_slow_split(struct virtq *vq, const struct virtq_src *src,
+								unsigned *walked)
+{
+	return put_any(vq, src, walked, false);
+}
+
+static __attribute__((noinline)) enum put_result put_slow_packed(struct virtq *vq, const struct virtq_src *src,
+								 unsigned *walked)
+{
+	return put_any(vq, src, walked, true);
+}
+
+/* Slots behind the first that was looked at. */
+static __always_inline unsigned passed(const struct virtq *vq, uint16_t base, const bool packed)
+{
+	return packed ? packed_distance(vq, base, vq->next_avail) : (uint16_t)(vq->next_avail - base);
+}
+
+static __always_inline unsigned rx_put(struct virtq *vq, const struct virtq_src *src, unsigned n, const bool packed)
+{
+	struct rx_slot slot[VIRTQ_BATCH];
+	uint16_t base = vq->next_avail;
+	unsigned ready, walked = 0, at = 0, i;
+
+	ready = look_ahead(vq, slot, n, packed);
+	if (unlikely(vq->broken))	/* nothing written now would be published */
+		return 0;
+	for (i = 0; i < n; i++) {
+		enum put_result r = PUT_DONE;
+
+		if (likely(at < ready && slot[at].data && !src[i].more &&
+			   slot[at].len >= (uint64_t)src[i].len + vq->hdr_len)) {
+			put_fast(vq, &slot[at++], &src[i], packed);
+		} else {
+			r = packed ? put_slow_packed(vq, &src[i], &walked) : put_slow_split(vq, &src[i], &walked);
+			at = passed(vq, base, packed);
+		}
+		if (unlikely(r == PUT_WAIT || r == PUT_BROKEN))
+			break;
+		if (likely(r == PUT_DONE)) {
+			vq->stats.packets++;
+			vq->stats.bytes += src[i].len;
+		}
+	}
+	return i;
+}
+
+/* A packet that found too few buffers is tried again when there are more of them, or when it is a shorter one. */
+bool virtq_rx_starved(const struct virtq *vq, uint32_t len)
+{
+	if (!vq->starved || len < vq->starved)
+		return false;
+	return vq->packed ? !packed_there(vq, vq->seen_avail) : !split_moved(vq, vq->seen_avail);
+}
+
+unsigned virtq_rx_put(struct virtq *vq, const struct virtq_src *src, unsigned n)
+{
+	n = n < VIRTQ_BATCH ? n : VIRTQ_BATCH;
+	if (unlikely(vq->starved && n)) {
+		if (virtq_rx_starved(vq, src->len))
+			return 0;
+		vq->starved = 0;
+	}
+	return vq->packed ? rx_put(vq, src, n, true) : rx_put(vq, src, n, false);
+}
