@@ -21,6 +21,8 @@
 
 #define F(bit) (1ull << (bit))
 #define MODERN F(VIRTIO_F_VERSION_1)
+#define PACKED F(VIRTIO_F_RING_PACKED)
+#define IN_ORDER F(VIRTIO_F_IN_ORDER)
 #define BASE 0x40000000ull
 #define USER 0x7f0000000000ull
 #define DEV_FRAME 9018
@@ -61,6 +63,7 @@ static void start_vq(struct wire *w, struct virtq *vq, struct dring *r, enum vir
 		.avail = dev_ptr(w, r->avail, 6 + 2ull * r->size),
 		.used = dev_ptr(w, r->used, 6 + 8ull * r->size),
 		.mem = w->gmem,
+		.base = r->packed ? DRING_PACKED_BASE : 0,
 		.max_frame = DEV_FRAME,
 	};
 
@@ -79,7 +82,7 @@ static struct wire *wire_open(uint64_t features, uint32_t size, bool device)
 
 	w->features = features;
 	w->size = size;
-	w->len = pair_mem_size(size);
+	w->len = pair_mem_size(size, features);
 	assert_int_equal(ftruncate(fd, (off_t)w->len), 0);
 	w->mem = mmap(NULL, w->len, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
 	assert_ptr_not_equal(w->mem, MAP_FAILED);
@@ -163,7 +166,7 @@ static unsigned reflect(struct wire *w, unsigned max)
 		virtq_tx_put(&w->tx, &w->batch, w->held);
 	}
 	for (unsigned i = w->first; i < w->held; i++)
-		src[i] = (struct virtq_src){ w->copy[i], w->copy_len[i] };
+		src[i] = (struct virtq_src){ .data = w->copy[i], .len = w->copy_len[i] };
 	done = virtq_rx_put(&w->rx, src + w->first, w->held - w->first);
 	w->first += done;
 	if (virtq_publish(&w->rx))
@@ -187,7 +190,8 @@ static unsigned send_some(struct wire *w, uint32_t *next, uint32_t last, uint32_
 		uint32_t len = frame_len(*next + i, max_len), cut = below(len);
 
 		make_frame(bytes[i], *next + i, len);
-		f[i] = (struct frame){ bytes[i], cut + 1, bytes[i] + cut + 1, len - cut - 1 };
+		f[i] = (struct frame){ .data = bytes[i], .len = cut + 1, .tail = bytes[i] + cut + 1,
+				       .tail_len = len - cut - 1 };
 	}
 	sent = pair_tx(&w->p, f, n);
 	*next += sent;
@@ -229,14 +233,19 @@ static uint64_t combination(unsigned i)
 	return features;
 }
 
-static void frames_go_round_whole_and_in_order_with_every_set_of_features(void **state)
+static void test_frames_go_round_whole_and_in_order_with_every_set_of_features(void **state)
 {
 	(void)state;
 	for (unsigned i = 0; i < 32; i++)
 		frames_go_round(combination(i), 64, 3000);
+	for (unsigned i = 0; i < 32; i++) {
+		frames_go_round(MODERN | PACKED | combination(i), 64, 1000);
+		frames_go_round(MODERN | IN_ORDER | combination(i), 64, 1000);
+		frames_go_round(MODERN | PACKED | IN_ORDER | combination(i), 64, 1000);
+	}
 }
 
-static void frames_go_round_in_rings_of_many_sizes(void **state)
+static void test_frames_go_round_in_rings_of_many_sizes(void **state)
 {
 	(void)state;
 	for (uint32_t size = 4; size <= 1024; size *= 2) {
@@ -246,10 +255,23 @@ static void frames_go_round_in_rings_of_many_sizes(void **state)
 	frames_go_round(MODERN, 2, 100);
 }
 
-static void ring_indexes_may_wrap(void **state)
+static void test_frames_go_round_in_packed_rings_whose_size_is_no_power_of_two(void **state)
+{
+	static const uint32_t sizes[] = { 2, 3, 5, 7, 9, 33, 100, 255, 1000 };
+	const uint64_t more[] = { 0, F(VIRTIO_NET_F_MRG_RXBUF), IN_ORDER | F(VIRTIO_RING_F_EVENT_IDX),
+				  F(VIRTIO_NET_F_MRG_RXBUF) | F(VIRTIO_RING_F_INDIRECT_DESC) };
+
+	(void)state;
+	for (unsigned i = 0; i < sizeof(sizes) / sizeof(sizes[0]); i++)
+		for (unsigned k = 0; k < 4; k++)
+			frames_go_round(MODERN | PACKED | more[k], sizes[i], 500);
+}
+
+static void test_ring_indexes_may_wrap(void **state)
 {
 	(void)state;
 	frames_go_round(MODERN | F(VIRTIO_RING_F_EVENT_IDX), 256, 150000);
+	frames_go_round(MODERN | PACKED | F(VIRTIO_RING_F_EVENT_IDX), 256, 150000);
 }
 
 /* ---- notification ---- */
@@ -264,12 +286,12 @@ static unsigned count_of(int fd)
 static const struct frame *one_frame(void)
 {
 	static uint8_t bytes[60];
-	static const struct frame f = { bytes, 60, NULL, 0 };
+	static const struct frame f = { .data = bytes, .len = 60 };
 
 	return &f;
 }
 
-static void kick_follows_the_devices_wish(void **state)
+static void test_kick_follows_the_devices_wish(void **state)
 {
 	const struct frame *f = one_frame();
 
@@ -293,7 +315,7 @@ static void kick_follows_the_devices_wish(void **state)
 	}
 }
 
-static void a_batch_is_kicked_once(void **state)
+static void test_a_batch_is_kicked_once(void **state)
 {
 	struct wire *w = wire_open(MODERN | F(VIRTIO_RING_F_EVENT_IDX), 64, true);
 	struct frame f[32];
@@ -308,7 +330,7 @@ static void a_batch_is_kicked_once(void **state)
 	wire_close(w);
 }
 
-static void calls_come_only_while_armed(void **state)
+static void test_calls_come_only_while_armed(void **state)
 {
 	const struct frame *f = one_frame();
 	struct frame in[PAIR_BATCH];
@@ -337,11 +359,11 @@ static void calls_come_only_while_armed(void **state)
 
 /* ---- sending ---- */
 
-static void room_is_what_can_be_sent(void **state)
+static void test_room_is_what_can_be_sent(void **state)
 {
 	static uint8_t bytes[DEV_FRAME];
 	struct wire *w = wire_open(MODERN, 16, false);
-	struct frame f = { bytes, DEV_FRAME, NULL, 0 };
+	struct frame f = { .data = bytes, .len = DEV_FRAME };
 	unsigned room = pair_tx_room(&w->p, 100, DEV_FRAME);
 
 	(void)state;
@@ -353,11 +375,13 @@ static void room_is_what_can_be_sent(void **state)
 	wire_close(w);
 }
 
-static void frames_that_cannot_be_sent_are_counted(void **state)
+static void test_frames_that_cannot_be_sent_are_counted(void **state)
 {
 	static uint8_t bytes[DEV_FRAME + 1];
 	struct wire *w = wire_open(MODERN, 16, false);
-	struct frame f[3] = { { bytes, 13, NULL, 0 }, { bytes, DEV_FRAME + 1, NULL, 0 }, { bytes, 14, NULL, 0 } };
+	struct frame f[3] = { { .data = bytes, .len = 13 },
+			      { .data = bytes, .len = DEV_FRAME + 1 },
+			      { .data = bytes, .len = 14 } };
 
 	(void)state;
 	assert_int_equal(pair_tx(&w->p, f, 3), 3);
@@ -387,7 +411,7 @@ static void lie(uint64_t features, uint16_t idx, uint32_t id, uint32_t len, bool
 	wire_close(w);
 }
 
-static void a_used_index_that_jumps_breaks_the_pair(void **state)
+static void test_a_used_index_that_jumps_breaks_the_pair(void **state)
 {
 	(void)state;
 	lie(MODERN, 17, 0, 72, true);
@@ -395,7 +419,7 @@ static void a_used_index_that_jumps_breaks_the_pair(void **state)
 	lie(MODERN, 0xffff, 0, 72, true);
 }
 
-static void a_used_head_out_of_range_breaks_the_pair(void **state)
+static void test_a_used_head_out_of_range_breaks_the_pair(void **state)
 {
 	(void)state;
 	lie(MODERN, 1, 16, 72, true);
@@ -403,7 +427,7 @@ static void a_used_head_out_of_range_breaks_the_pair(void **state)
 	lie(MODERN, 1, 65536, 72, true);
 }
 
-static void the_same_head_twice_breaks_the_pair(void **state)
+static void test_the_same_head_twice_breaks_the_pair(void **state)
 {
 	(void)state;
 	lie(MODERN, 1, 3, 72, false);
@@ -411,7 +435,7 @@ static void the_same_head_twice_breaks_the_pair(void **state)
 	lie(MODERN | F(VIRTIO_NET_F_MRG_RXBUF), 2, 3, 72, true);
 }
 
-static void a_length_beyond_the_buffer_breaks_the_pair(void **state)
+static void test_a_length_beyond_the_buffer_breaks_the_pair(void **state)
 {
 	(void)state;
 	lie(MODERN, 1, 0, 2048, false);
@@ -419,7 +443,7 @@ static void a_length_beyond_the_buffer_breaks_the_pair(void **state)
 	lie(0, 1, 0, UINT32_MAX, true);
 }
 
-static void a_frame_too_short_is_dropped_and_its_buffer_goes_back(void **state)
+static void test_a_frame_too_short_is_dropped_and_its_buffer_goes_back(void **state)
 {
 	struct wire *w = wire_open(MODERN, 16, false);
 	struct frame f[PAIR_BATCH];
@@ -462,7 +486,7 @@ static bool merged_lie(uint16_t num_buffers, uint16_t given)
 	return broken;
 }
 
-static void a_number_of_buffers_that_is_not_there_breaks_the_pair(void **state)
+static void test_a_number_of_buffers_that_is_not_there_breaks_the_pair(void **state)
 {
 	(void)state;
 	assert_true(merged_lie(0, 3));
@@ -470,14 +494,14 @@ static void a_number_of_buffers_that_is_not_there_breaks_the_pair(void **state)
 	assert_true(merged_lie(65535, 16));
 }
 
-static void a_merged_frame_too_long_is_dropped(void **state)
+static void test_a_merged_frame_too_long_is_dropped(void **state)
 {
 	(void)state;
 	assert_false(merged_lie(5, 5));
 	assert_false(merged_lie(16, 16));
 }
 
-static void a_device_that_writes_at_random_does_no_harm(void **state)
+static void test_a_device_that_writes_at_random_does_no_harm(void **state)
 {
 	(void)state;
 	for (unsigned round = 0; round < 2000; round++) {
@@ -535,7 +559,7 @@ static void traffic_close(struct traffic *t)
 	traffic_gen_fini(&t->gen);
 }
 
-static void generated_frames_that_come_back_are_good(void **state)
+static void test_generated_frames_that_come_back_are_good(void **state)
 {
 	struct traffic t;
 
@@ -547,7 +571,7 @@ static void generated_frames_that_come_back_are_good(void **state)
 	traffic_close(&t);
 }
 
-static void a_missing_frame_is_lost_and_a_late_one_reordered(void **state)
+static void test_a_missing_frame_is_lost_and_a_late_one_reordered(void **state)
 {
 	struct traffic t;
 
@@ -563,7 +587,7 @@ static void a_missing_frame_is_lost_and_a_late_one_reordered(void **state)
 	traffic_close(&t);
 }
 
-static void a_frame_seen_twice_is_duplicated(void **state)
+static void test_a_frame_seen_twice_is_duplicated(void **state)
 {
 	struct traffic t;
 
@@ -577,7 +601,7 @@ static void a_frame_seen_twice_is_duplicated(void **state)
 	traffic_close(&t);
 }
 
-static void every_changed_byte_of_the_payload_is_damage(void **state)
+static void test_every_changed_byte_of_the_payload_is_damage(void **state)
 {
 	struct traffic t;
 
@@ -597,7 +621,7 @@ static void every_changed_byte_of_the_payload_is_damage(void **state)
 	traffic_close(&t);
 }
 
-static void other_frames_are_only_counted(void **state)
+static void test_other_frames_are_only_counted(void **state)
 {
 	static const uint8_t arp[60] = { [12] = 0x08, [13] = 0x06 };
 	struct traffic t;
@@ -610,7 +634,7 @@ static void other_frames_are_only_counted(void **state)
 	traffic_close(&t);
 }
 
-static void a_new_run_of_the_generator_starts_a_new_account(void **state)
+static void test_a_new_run_of_the_generator_starts_a_new_account(void **state)
 {
 	struct traffic a, b;
 
@@ -638,28 +662,29 @@ static void a_new_run_of_the_generator_starts_a_new_account(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(frames_go_round_whole_and_in_order_with_every_set_of_features),
-		cmocka_unit_test(frames_go_round_in_rings_of_many_sizes),
-		cmocka_unit_test(ring_indexes_may_wrap),
-		cmocka_unit_test(kick_follows_the_devices_wish),
-		cmocka_unit_test(a_batch_is_kicked_once),
-		cmocka_unit_test(calls_come_only_while_armed),
-		cmocka_unit_test(room_is_what_can_be_sent),
-		cmocka_unit_test(frames_that_cannot_be_sent_are_counted),
-		cmocka_unit_test(a_used_index_that_jumps_breaks_the_pair),
-		cmocka_unit_test(a_used_head_out_of_range_breaks_the_pair),
-		cmocka_unit_test(the_same_head_twice_breaks_the_pair),
-		cmocka_unit_test(a_length_beyond_the_buffer_breaks_the_pair),
-		cmocka_unit_test(a_frame_too_short_is_dropped_and_its_buffer_goes_back),
-		cmocka_unit_test(a_number_of_buffers_that_is_not_there_breaks_the_pair),
-		cmocka_unit_test(a_merged_frame_too_long_is_dropped),
-		cmocka_unit_test(a_device_that_writes_at_random_does_no_harm),
-		cmocka_unit_test(generated_frames_that_come_back_are_good),
-		cmocka_unit_test(a_missing_frame_is_lost_and_a_late_one_reordered),
-		cmocka_unit_test(a_frame_seen_twice_is_duplicated),
-		cmocka_unit_test(every_changed_byte_of_the_payload_is_damage),
-		cmocka_unit_test(other_frames_are_only_counted),
-		cmocka_unit_test(a_new_run_of_the_generator_starts_a_new_account),
+		cmocka_unit_test(test_frames_go_round_whole_and_in_order_with_every_set_of_features),
+		cmocka_unit_test(test_frames_go_round_in_rings_of_many_sizes),
+		cmocka_unit_test(test_frames_go_round_in_packed_rings_whose_size_is_no_power_of_two),
+		cmocka_unit_test(test_ring_indexes_may_wrap),
+		cmocka_unit_test(test_kick_follows_the_devices_wish),
+		cmocka_unit_test(test_a_batch_is_kicked_once),
+		cmocka_unit_test(test_calls_come_only_while_armed),
+		cmocka_unit_test(test_room_is_what_can_be_sent),
+		cmocka_unit_test(test_frames_that_cannot_be_sent_are_counted),
+		cmocka_unit_test(test_a_used_index_that_jumps_breaks_the_pair),
+		cmocka_unit_test(test_a_used_head_out_of_range_breaks_the_pair),
+		cmocka_unit_test(test_the_same_head_twice_breaks_the_pair),
+		cmocka_unit_test(test_a_length_beyond_the_buffer_breaks_the_pair),
+		cmocka_unit_test(test_a_frame_too_short_is_dropped_and_its_buffer_goes_back),
+		cmocka_unit_test(test_a_number_of_buffers_that_is_not_there_breaks_the_pair),
+		cmocka_unit_test(test_a_merged_frame_too_long_is_dropped),
+		cmocka_unit_test(test_a_device_that_writes_at_random_does_no_harm),
+		cmocka_unit_test(test_generated_frames_that_come_back_are_good),
+		cmocka_unit_test(test_a_missing_frame_is_lost_and_a_late_one_reordered),
+		cmocka_unit_test(test_a_frame_seen_twice_is_duplicated),
+		cmocka_unit_test(test_every_changed_byte_of_the_payload_is_damage),
+		cmocka_unit_test(test_other_frames_are_only_counted),
+		cmocka_unit_test(test_a_new_run_of_the_generator_starts_a_new_account),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
-/* The virtio driver's device arguments, and its connection to a back-end that a thread of the test plays. */
+/* The virtio driver's connection to a back-end that a thread of the test plays. */
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -26,93 +26,7 @@
 
 #define BIT(n) (1ull << (n))
 
-/* ---- arguments ---- */
-
 static char err[300];
-
-static int parse(const char *text, struct driver_args *a)
-{
-	return driver_args_parse(text, a, err, sizeof(err));
-}
-
-static void arguments_have_defaults(void **state)
-{
-	struct driver_args a, b;
-
-	(void)state;
-	assert_int_equal(parse("path=/run/x.sock", &a), 0);
-	assert_string_equal(a.path, "/run/x.sock");
-	assert_int_equal(a.queues, 1);
-	assert_int_equal(a.queue_size, 256);
-	assert_true(a.mrg_rxbuf);
-	assert_false(a.server);
-	assert_false(a.mac_given);
-	assert_int_equal(a.mac[0] & 3, 2);	/* unicast, locally administered */
-	assert_int_equal(parse("path=/run/x.sock", &b), 0);
-	assert_memory_not_equal(a.mac, b.mac, 6);
-}
-
-static void every_argument_is_read(void **state)
-{
-	static const uint8_t mac[6] = { 0x52, 0x54, 0, 0xaB, 0xcd, 0xef };
-	struct driver_args a;
-
-	(void)state;
-	assert_int_equal(parse("mac=52:54:00:aB:cd:ef,queues=4,path=s,queue_size=1024,server=1,mrg_rxbuf=0", &a), 0);
-	assert_memory_equal(a.mac, mac, 6);
-	assert_int_equal(a.queues, 4);
-	assert_int_equal(a.queue_size, 1024);
-	assert_true(a.server);
-	assert_false(a.mrg_rxbuf);
-}
-
-static void wrong_arguments_are_refused(void **state)
-{
-	static const char *const wrong[] = {
-		"", "path", "path=", "queues=1", "path=s,", "path=s,queues=0", "path=s,queues=129", "path=s,queues=1x",
-		"path=s,queues=-1", "path=s,queues= 1", "path=s,queues=99999999999", "path=s,queue_size=3",
-		"path=s,queue_size=1", "path=s,queue_size=65536", "path=s,server=2", "path=s,server=",
-		"path=s,mrg_rxbuf=yes", "path=s,mac=1", "path=s,mac=01:00:00:00:00:01", "path=s,mac=00:00:00:00:00:00",
-		"path=s,mac=02:00:00:00:00:0g", "path=s,mac=02:00:00:00:00:01:", "path=s,mac=02:00:00:00:0:001",
-		"path=s,path=t",
-	};
-	char longest[160] = "path=";
-	struct driver_args a;
-
-	(void)state;
-	for (size_t i = 0; i < sizeof(wrong) / sizeof(wrong[0]); i++) {
-		assert_int_equal(parse(wrong[i], &a), -EINVAL);
-		assert_int_not_equal(err[0], 0);
-	}
-	memset(longest + 5, 'p', 107);
-	assert_int_equal(parse(longest, &a), 0);
-	longest[112] = 'p';
-	assert_int_equal(parse(longest, &a), -EINVAL);
-}
-
-static void an_unknown_key_names_the_known_ones(void **state)
-{
-	struct driver_args a;
-
-	(void)state;
-	assert_int_equal(parse("path=s,speed=10", &a), -EINVAL);
-	assert_non_null(strstr(err, "speed"));
-	assert_non_null(strstr(err, "queue_size"));
-}
-
-static void what_does_not_work_yet_says_so(void **state)
-{
-	static const char *const later[] = { "path=s,cq=1", "path=s,iface=tap0", "path=s,in_order=1",
-					     "path=s,packed_vq=1" };
-	struct driver_args a;
-
-	(void)state;
-	for (size_t i = 0; i < 4; i++) {
-		assert_int_equal(parse(later[i], &a), -ENOTSUP);
-		assert_non_null(strstr(err, "not yet"));
-	}
-	assert_int_equal(parse("path=s,cq=0,packed_vq=0", &a), 0);
-}
 
 /* ---- a back-end ---- */
 
@@ -129,7 +43,7 @@ struct backend {
 	unsigned connections;
 	uint64_t got_features, got_protocol, got_status;
 	unsigned order[64], norder;	/* requests, in order */
-	unsigned base[256];
+	unsigned base[256], num[256];
 	bool enabled[256];
 	uint64_t kicked;		/* rings with a kick fd */
 };
@@ -166,6 +80,8 @@ static void backend_handle(struct backend *b, int fd, struct vhost_user_msg *m)
 		b->got_status = m->payload.u64;
 	if (r == VHOST_USER_SET_VRING_ENABLE)
 		b->enabled[s.index % 256] = s.num;
+	if (r == VHOST_USER_SET_VRING_NUM)
+		b->num[s.index % 256] = s.num;
 	if (r == VHOST_USER_SET_VRING_BASE)
 		b->base[s.index % 256] = s.num;
 	if (r == VHOST_USER_SET_VRING_KICK)
@@ -279,14 +195,20 @@ static void backend_fini(struct backend *b)
 	unlink(b->path);
 }
 
+static struct netdev *open_args(const struct backend *b, struct driver_args *a)
+{
+	struct netdev *d;
+
+	strcpy(a->path, b->path);
+	assert_int_equal(netdev_open(a, &d, err, sizeof(err)), 0);
+	return d;
+}
+
 static struct netdev *open_dev(const struct backend *b, uint32_t queues, bool server)
 {
 	struct driver_args a = { .queues = queues, .queue_size = 16, .mrg_rxbuf = true, .server = server };
-	struct netdev *d;
 
-	strcpy(a.path, b->path);
-	assert_int_equal(netdev_open(&a, &d, err, sizeof(err)), 0);
-	return d;
+	return open_args(b, &a);
 }
 
 /* Until the device says so; it waits for events, not for time to pass. */
@@ -325,7 +247,7 @@ static unsigned place(const struct backend *b, uint32_t request)
 	return i;
 }
 
-static void a_connection_negotiates_and_starts_every_ring(void **state)
+static void test_a_connection_negotiates_and_starts_every_ring(void **state)
 {
 	struct backend b;
 	struct netdev *d;
@@ -353,7 +275,7 @@ static void a_connection_negotiates_and_starts_every_ring(void **state)
 	backend_fini(&b);
 }
 
-static void an_old_back_end_without_protocol_features_will_do(void **state)
+static void test_an_old_back_end_without_protocol_features_will_do(void **state)
 {
 	struct backend b;
 	struct netdev *d;
@@ -371,7 +293,7 @@ static void an_old_back_end_without_protocol_features_will_do(void **state)
 	backend_fini(&b);
 }
 
-static void a_lost_back_end_is_noticed_and_found_again(void **state)
+static void test_a_lost_back_end_is_noticed_and_found_again(void **state)
 {
 	unsigned before = open_fds();
 	struct backend b;
@@ -397,7 +319,7 @@ static void a_lost_back_end_is_noticed_and_found_again(void **state)
 	assert_int_equal(open_fds(), before);
 }
 
-static void the_device_can_be_the_server(void **state)
+static void test_the_device_can_be_the_server(void **state)
 {
 	struct backend b, c;
 	struct netdev *d;
@@ -422,7 +344,7 @@ static void the_device_can_be_the_server(void **state)
 	backend_fini(&b);
 }
 
-static void a_dead_socket_file_is_replaced_and_a_live_one_is_not(void **state)
+static void test_a_dead_socket_file_is_replaced_and_a_live_one_is_not(void **state)
 {
 	struct driver_args a = { .queues = 1, .queue_size = 16, .server = true };
 	struct backend b;
@@ -469,7 +391,7 @@ static void fails_once(struct backend *b, const char *why)
 	assert_int_equal(open_fds(), before);
 }
 
-static void a_refused_message_ends_the_attempt(void **state)
+static void test_a_refused_message_ends_the_attempt(void **state)
 {
 	struct backend b;
 
@@ -483,7 +405,7 @@ static void a_refused_message_ends_the_attempt(void **state)
 	}
 }
 
-static void an_answer_of_the_wrong_size_ends_the_attempt(void **state)
+static void test_an_answer_of_the_wrong_size_ends_the_attempt(void **state)
 {
 	static const uint32_t request[] = { VHOST_USER_GET_FEATURES, VHOST_USER_GET_PROTOCOL_FEATURES,
 					    VHOST_USER_GET_QUEUE_NUM, VHOST_USER_SET_MEM_TABLE };
@@ -497,7 +419,7 @@ static void an_answer_of_the_wrong_size_ends_the_attempt(void **state)
 	}
 }
 
-static void a_back_end_that_hangs_up_ends_the_attempt(void **state)
+static void test_a_back_end_that_hangs_up_ends_the_attempt(void **state)
 {
 	static const uint32_t request[] = { VHOST_USER_GET_FEATURES, VHOST_USER_SET_FEATURES,
 					    VHOST_USER_SET_VRING_KICK, VHOST_USER_SET_STATUS };
@@ -511,7 +433,7 @@ static void a_back_end_that_hangs_up_ends_the_attempt(void **state)
 	}
 }
 
-static void a_back_end_without_queues_is_refused(void **state)
+static void test_a_back_end_without_queues_is_refused(void **state)
 {
 	struct backend b;
 	struct netdev *d;
@@ -528,7 +450,7 @@ static void a_back_end_without_queues_is_refused(void **state)
 	backend_fini(&b);
 }
 
-static void a_ring_that_the_back_end_calls_broken_ends_the_connection(void **state)
+static void test_a_ring_that_the_back_end_calls_broken_ends_the_connection(void **state)
 {
 	struct backend b;
 	struct netdev *d;
@@ -545,24 +467,150 @@ static void a_ring_that_the_back_end_calls_broken_ends_the_connection(void **sta
 	backend_fini(&b);
 }
 
+/* ---- kinds of ring, and offloads ---- */
+
+/* What is negotiated with these arguments, when @can is what the device's user deals with. */
+static uint64_t negotiates(struct backend *b, struct driver_args a, uint64_t can)
+{
+	struct netdev *d;
+	uint64_t features;
+
+	a.queues = 1;
+	backend_start(b);
+	d = open_args(b, &a);
+	netdev_offloads(d, can);
+	wait_event(d, NETDEV_UP);
+	features = netdev_features(d);
+	assert_int_equal(d->pair[0].rx.packed, features >> VIRTIO_F_RING_PACKED & 1);
+	netdev_close(d);
+	backend_join(b);
+	backend_fini(b);
+	assert_int_equal(b->got_features, features);
+	return features & ~BIT(VHOST_USER_F_PROTOCOL_FEATURES);
+}
+
+static void test_packed_rings_begin_with_both_wrap_counters_set(void **state)
+{
+	struct driver_args a = { .queue_size = 100, .packed_vq = true };
+	struct backend b;
+
+	(void)state;
+	backend_init(&b);
+	b.features |= BIT(VIRTIO_F_RING_PACKED);
+	assert_true(negotiates(&b, a, 0) & BIT(VIRTIO_F_RING_PACKED));
+	assert_int_equal(b.base[0], 0x80008000);
+	assert_int_equal(b.base[1], 0x80008000);
+	assert_int_equal(b.num[0], 100);
+	backend_init(&b);
+	b.features |= BIT(VIRTIO_F_RING_PACKED);
+	a = (struct driver_args){ .queue_size = 64 };
+	assert_false(negotiates(&b, a, 0) & BIT(VIRTIO_F_RING_PACKED));
+	assert_int_equal(b.base[0], 0);
+}
+
+static void test_a_back_end_without_packed_rings_is_refused_by_name_until_it_has_them(void **state)
+{
+	struct driver_args a = { .queues = 1, .queue_size = 100, .packed_vq = true };
+	struct backend b;
+	struct netdev *d;
+
+	(void)state;
+	backend_init(&b);
+	backend_start(&b);
+	d = open_args(&b, &a);
+	wait_event(d, NETDEV_WAITING);
+	assert_string_equal(netdev_why(d), "the back-end does not offer packed_vq");
+	backend_join(&b);
+	b.features |= BIT(VIRTIO_F_RING_PACKED);
+	b.features &= ~BIT(VIRTIO_F_VERSION_1);	/* no such bit counts without this one */
+	backend_start(&b);
+	while (netdev_service(d) != NETDEV_SAME || !b.norder || pthread_tryjoin_np(b.thread, NULL))
+		assert_false(netdev_link(d));
+	assert_string_equal(netdev_why(d), "the back-end does not offer packed_vq");
+	b.features |= BIT(VIRTIO_F_VERSION_1);
+	backend_start(&b);
+	wait_event(d, NETDEV_UP);
+	netdev_close(d);
+	backend_join(&b);
+	backend_fini(&b);
+}
+
+static void test_in_order_is_used_where_offered_unless_switched_off(void **state)
+{
+	struct driver_args a = { .queue_size = 64 };
+	struct backend b;
+
+	(void)state;
+	for (unsigned offered = 0; offered < 2; offered++) {
+		for (unsigned on = 0; on < 2; on++) {
+			backend_init(&b);
+			b.features |= offered ? BIT(VIRTIO_F_IN_ORDER) : 0;
+			a.in_order = on;
+			assert_int_equal(negotiates(&b, a, 0) >> VIRTIO_F_IN_ORDER & 1, offered && on);
+		}
+	}
+}
+
+static void test_offloads_are_negotiated_only_for_who_asks_for_them(void **state)
+{
+	const uint64_t plain = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_RING_F_EVENT_IDX);
+	const uint64_t merge = BIT(VIRTIO_NET_F_MRG_RXBUF);
+	struct driver_args a = { .queue_size = 64, .mrg_rxbuf = true, .offloads = true };
+	struct backend b;
+
+	(void)state;
+	backend_init(&b);
+	b.features |= NETF_OFFLOADS;
+	assert_int_equal(negotiates(&b, a, NETF_OFFLOADS), plain | merge | NETF_OFFLOADS);
+	backend_init(&b);
+	b.features |= NETF_OFFLOADS;
+	assert_int_equal(negotiates(&b, a, 0), plain | merge);
+	a.offloads = false;
+	backend_init(&b);
+	b.features |= NETF_OFFLOADS;
+	assert_int_equal(negotiates(&b, a, NETF_OFFLOADS), plain | merge);
+	a.offloads = true;
+	a.mrg_rxbuf = false;
+	backend_init(&b);
+	b.features |= NETF_OFFLOADS;
+	assert_int_equal(negotiates(&b, a, NETF_OFFLOADS), plain | NETF_HOST | BIT(VIRTIO_NET_F_GUEST_CSUM));
+	a.queue_size = 32;	/* no room for long frames */
+	backend_init(&b);
+	b.features |= NETF_OFFLOADS;
+	assert_int_equal(negotiates(&b, a, NETF_OFFLOADS),
+			 plain | BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_GUEST_CSUM));
+}
+
+static void test_an_offload_is_not_used_when_the_back_end_lacks_what_it_needs(void **state)
+{
+	struct driver_args a = { .queue_size = 64, .mrg_rxbuf = true, .offloads = true };
+	struct backend b;
+
+	(void)state;
+	backend_init(&b);
+	b.features |= NETF_OFFLOADS;
+	b.features &= ~(BIT(VIRTIO_NET_F_CSUM) | BIT(VIRTIO_NET_F_MRG_RXBUF));
+	assert_int_equal(negotiates(&b, a, NETF_OFFLOADS) & NETF_OFFLOADS, BIT(VIRTIO_NET_F_GUEST_CSUM));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(arguments_have_defaults),
-		cmocka_unit_test(every_argument_is_read),
-		cmocka_unit_test(wrong_arguments_are_refused),
-		cmocka_unit_test(an_unknown_key_names_the_known_ones),
-		cmocka_unit_test(what_does_not_work_yet_says_so),
-		cmocka_unit_test(a_connection_negotiates_and_starts_every_ring),
-		cmocka_unit_test(an_old_back_end_without_protocol_features_will_do),
-		cmocka_unit_test(a_lost_back_end_is_noticed_and_found_again),
-		cmocka_unit_test(the_device_can_be_the_server),
-		cmocka_unit_test(a_dead_socket_file_is_replaced_and_a_live_one_is_not),
-		cmocka_unit_test(a_refused_message_ends_the_attempt),
-		cmocka_unit_test(an_answer_of_the_wrong_size_ends_the_attempt),
-		cmocka_unit_test(a_back_end_that_hangs_up_ends_the_attempt),
-		cmocka_unit_test(a_back_end_without_queues_is_refused),
-		cmocka_unit_test(a_ring_that_the_back_end_calls_broken_ends_the_connection),
+		cmocka_unit_test(test_a_connection_negotiates_and_starts_every_ring),
+		cmocka_unit_test(test_an_old_back_end_without_protocol_features_will_do),
+		cmocka_unit_test(test_a_lost_back_end_is_noticed_and_found_again),
+		cmocka_unit_test(test_the_device_can_be_the_server),
+		cmocka_unit_test(test_a_dead_socket_file_is_replaced_and_a_live_one_is_not),
+		cmocka_unit_test(test_a_refused_message_ends_the_attempt),
+		cmocka_unit_test(test_an_answer_of_the_wrong_size_ends_the_attempt),
+		cmocka_unit_test(test_a_back_end_that_hangs_up_ends_the_attempt),
+		cmocka_unit_test(test_a_back_end_without_queues_is_refused),
+		cmocka_unit_test(test_a_ring_that_the_back_end_calls_broken_ends_the_connection),
+		cmocka_unit_test(test_packed_rings_begin_with_both_wrap_counters_set),
+		cmocka_unit_test(test_a_back_end_without_packed_rings_is_refused_by_name_until_it_has_them),
+		cmocka_unit_test(test_in_order_is_used_where_offered_unless_switched_off),
+		cmocka_unit_test(test_offloads_are_negotiated_only_for_who_asks_for_them),
+		cmocka_unit_test(test_an_offload_is_not_used_when_the_back_end_lacks_what_it_needs),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -9,7 +9,6 @@
  * there was nothing to do arms what may bring work and sleeps in epoll.
  */
 #include <errno.h>
-#include <getopt.h>
 #include <sched.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -23,6 +22,7 @@
 #include <jansson.h>
 
 #include "base/clock.h"
+#include "driver/guest_options.h"
 #include "driver/netdev.h"
 #include "driver/tap.h"
 #include "driver/traffic.h"
@@ -31,30 +31,13 @@
 #define SERVICE_NS NSEC_PER_MSEC
 #define STALL_NS (200 * NSEC_PER_MSEC)	/* closed loop: no progress for so long, and what is out counts as lost */
 #define DRAIN_NS (300 * NSEC_PER_MSEC)
-#define TAP_FRAME 9216
-#define TAP_ROOM 1518			/* frame length assumed before the frame is read */
-
-enum mode { MODE_NONE, MODE_TAP, MODE_ECHO, MODE_SINK, MODE_GENERATE };
-
-struct options {
-	struct driver_args dev;
-	enum mode mode;
-	const char *tap, *netns;
-	uint32_t len;			/* --generate */
-	uint64_t pps;			/* 0 = as fast as it goes */
-	uint64_t time_ns, count;	/* 0 = no end */
-	uint32_t enable, window, flows;
-	int cpu;			/* -1 = any */
-	bool busy, json;
-	uint8_t dst[6];
-};
 
 struct counters {
 	uint64_t tx, rx, lost;
 };
 
 struct guest {
-	struct options o;
+	struct guest_options o;
 	struct netdev *dev;
 	struct traffic_gen gen;
 	struct traffic_check check;
@@ -76,7 +59,6 @@ struct guest {
 	int tap[DRIVER_MAX_PAIRS];
 	bool tap_ready[DRIVER_MAX_PAIRS];
 	uint64_t tap_drops;
-	uint8_t (*tap_buf)[TAP_FRAME];
 };
 
 enum tag { TAG_DEVICE = DRIVER_MAX_PAIRS, TAG_SIGNAL };	/* below: tap queues */
@@ -108,7 +90,7 @@ static void swap_macs(uint8_t *frame)
 static void to_tap(struct guest *g, uint32_t pair, const struct frame *f, unsigned n)
 {
 	for (unsigned i = 0; i < n; i++)
-		if (write(g->tap[pair], f[i].data, f[i].len) != (ssize_t)f[i].len)
+		if (tap_write(g->tap[pair], &f[i]))
 			g->tap_drops++;
 }
 
@@ -131,53 +113,72 @@ static unsigned receive(struct guest *g, uint32_t pair)
 	struct frame f[BATCH];
 	unsigned max = BATCH, n;
 
-	if (g->o.mode == MODE_ECHO)
+	if (g->o.mode == GUEST_ECHO)
 		max = netdev_tx_room(g->dev, pair, BATCH, PAIR_MAX_FRAME);
 	n = max ? netdev_rx(g->dev, pair, f, max) : 0;
 	if (!n)
 		return 0;
 	g->rx_per_pair[pair] += n;
 	switch (g->o.mode) {
-	case MODE_TAP:
+	case GUEST_TAP:
 		to_tap(g, pair, f, n);
 		break;
-	case MODE_ECHO:
+	case GUEST_ECHO:
 		for (unsigned i = 0; i < n; i++)
 			swap_macs(f[i].data);
 		netdev_tx(g->dev, pair, f, n);
 		break;
-	case MODE_SINK:
-	case MODE_GENERATE:
-	case MODE_NONE:
+	case GUEST_SINK:
+	case GUEST_GENERATE:
+	case GUEST_NONE:
 		check(g, f, n);
 		break;
 	}
 	return n;
 }
 
-/* Reads what a tap queue has and sends it. Without a back-end it is read and forgotten. */
+/* Without a back-end what the tap has is read and forgotten. */
+static unsigned drain_tap(struct guest *g, uint32_t queue)
+{
+	struct virtio_net_hdr_v1 hdr;
+	uint8_t bytes[64];
+	struct iovec iov = { bytes, sizeof(bytes) };
+	unsigned n = 0;
+	ssize_t len;
+
+	do
+		len = tap_read(g->tap[queue], &hdr, &iov, 1);
+	while ((len >= 0 || len == -EMSGSIZE) && ++n < BATCH);
+	g->tap_ready[queue] = n == BATCH;
+	return n;
+}
+
+/*
+ * Reads what a tap queue has, straight into buffers of the tx ring. Without room for the longest frame nothing is
+ * read: frames wait in the interface.
+ */
 static unsigned from_tap(struct guest *g, uint32_t queue)
 {
-	uint32_t enabled = netdev_enabled(g->dev), pair = enabled ? queue % enabled : 0;
-	unsigned n = 0, max = BATCH, sent;
-	struct frame f[BATCH];
+	uint32_t enabled = netdev_enabled(g->dev);
+	struct virtio_net_hdr_v1 hdr = { 0 };
+	struct iovec iov[PAIR_TX_PIECES];
+	struct pair *p;
+	unsigned n, pieces;
 
-	if (enabled)
-		max = netdev_tx_room(g->dev, pair, BATCH, TAP_ROOM);
-	while (n < max) {
-		ssize_t len = read(g->tap[queue], g->tap_buf[n], TAP_FRAME);
+	if (!enabled)
+		return drain_tap(g, queue);
+	p = netdev_pair(g->dev, queue % enabled);
+	for (n = 0; n < BATCH && (pieces = pair_tx_reserve(p, iov)); n++) {
+		ssize_t len = tap_read(g->tap[queue], &hdr, iov, pieces);
 
-		if (len <= 0) {
-			g->tap_ready[queue] = len < 0 && errno == EINTR;
+		if (len < 0 && len != -EMSGSIZE) {
+			g->tap_ready[queue] = false;
 			break;
 		}
-		f[n] = (struct frame){ .data = g->tap_buf[n], .len = (uint32_t)len };
-		n++;
+		if (len < 0 || !pair_tx_commit(p, &hdr, (uint32_t)len))
+			g->tap_drops++;
 	}
-	if (!n || !enabled)
-		return n;
-	sent = netdev_tx(g->dev, pair, f, n);
-	g->tap_drops += n - sent;
+	pair_tx_flush(p);
 	return n;
 }
 
@@ -254,6 +255,24 @@ static unsigned generate(struct guest *g)
 
 /* ---- connection and time ---- */
 
+static void connected(struct guest *g)
+{
+	uint64_t features = netdev_features(g->dev);
+	char words[250];
+	int ret;
+
+	netfeatures_describe(features, words, sizeof(words));
+	say("connected: %u of %u queue pairs enabled, features %#llx: %s", netdev_enabled(g->dev), netdev_pairs(g->dev),
+	    (unsigned long long)features, words);
+	if (g->o.mode != GUEST_TAP)
+		return;
+	/* Before the carrier: the interface offers its users what this device does for us. */
+	ret = tap_set_offloads(g->tap[0], features);
+	if (ret)
+		say("%s: offloads cannot be set: %s", g->o.tap, strerror(-ret));
+	tap_carrier(g->tap[0], true);
+}
+
 static void service(struct guest *g)
 {
 	switch (netdev_service(g->dev)) {
@@ -265,7 +284,7 @@ static void service(struct guest *g)
 	case NETDEV_DOWN:
 		say("back-end gone, reconnecting (%s)", netdev_why(g->dev));
 		g->outstanding = 0;
-		if (g->o.mode == MODE_TAP)
+		if (g->o.mode == GUEST_TAP)
 			tap_carrier(g->tap[0], false);
 		return;
 	case NETDEV_UP:
@@ -274,10 +293,7 @@ static void service(struct guest *g)
 	g->now = clock_now();
 	g->pace_ns = g->now;
 	g->paced = 0;
-	say("connected: %u of %u queue pairs enabled, features %#llx", netdev_enabled(g->dev), netdev_pairs(g->dev),
-	    (unsigned long long)netdev_features(g->dev));
-	if (g->o.mode == MODE_TAP)
-		tap_carrier(g->tap[0], true);
+	connected(g);
 	if (g->ready)
 		return;
 	g->ready = true;
@@ -310,7 +326,7 @@ static void report(struct guest *g)
 
 static bool reports(const struct guest *g)
 {
-	return g->start_ns && g->o.mode != MODE_TAP;
+	return g->start_ns && g->o.mode != GUEST_TAP;
 }
 
 /* The end of sending, and the end of waiting for what is still on its way. */
@@ -322,13 +338,13 @@ static void check_end(struct guest *g)
 		return;
 	if (!g->draining) {
 		bool time = g->o.time_ns && g->now - g->start_ns >= g->o.time_ns;
-		bool sent = g->o.mode == MODE_GENERATE && g->o.count && g->sent >= g->o.count;
+		bool sent = g->o.mode == GUEST_GENERATE && g->o.count && g->sent >= g->o.count;
 
 		if (!time && !sent)
 			return;
 		g->draining = true;
 		g->end_ns = g->now;
-		g->stop = g->o.mode != MODE_GENERATE;
+		g->stop = g->o.mode != GUEST_GENERATE;
 		return;
 	}
 	quiet = g->progress_ns > g->end_ns ? g->progress_ns : g->end_ns;
@@ -342,6 +358,14 @@ static bool full(struct guest *g, uint32_t pair, uint32_t len)
 	return netdev_tx_room(g->dev, pair, 1, len) == 0;
 }
 
+/* Has the tap queue to wait for room in the pair's tx ring? */
+static bool tap_waits(struct guest *g, uint32_t pair)
+{
+	struct pair *p = netdev_pair(g->dev, pair);
+
+	return !pair_tx_room(p, 1, p->max_tx);
+}
+
 /* Asks for calls from every ring that could bring work. True = there is some already. */
 static bool arm(struct guest *g)
 {
@@ -349,15 +373,15 @@ static bool arm(struct guest *g)
 	bool work = false;
 
 	for (uint32_t i = 0; i < netdev_pairs(g->dev); i++) {
-		if (g->o.mode == MODE_ECHO && netdev_tx_room(g->dev, i, BATCH, PAIR_MAX_FRAME) == 0)
+		if (g->o.mode == GUEST_ECHO && netdev_tx_room(g->dev, i, BATCH, PAIR_MAX_FRAME) == 0)
 			work |= netdev_arm_tx(g->dev, i);
 		else
 			work |= netdev_arm_rx(g->dev, i);
 	}
-	for (uint32_t i = 0; g->o.mode == MODE_TAP && enabled && i < g->o.dev.queues; i++)
+	for (uint32_t i = 0; g->o.mode == GUEST_TAP && enabled && i < g->o.dev.queues; i++)
 		if (g->tap_ready[i])
-			work |= !full(g, i % enabled, TAP_ROOM) || netdev_arm_tx(g->dev, i % enabled);
-	for (uint32_t i = 0; g->o.mode == MODE_GENERATE && !g->draining && i < enabled; i++)
+			work |= !tap_waits(g, i % enabled) || netdev_arm_tx(g->dev, i % enabled);
+	for (uint32_t i = 0; g->o.mode == GUEST_GENERATE && !g->draining && i < enabled; i++)
 		if (full(g, i, g->o.len))
 			work |= netdev_arm_tx(g->dev, i);
 	return work;
@@ -451,10 +475,10 @@ static void turn(struct guest *g)
 	}
 	for (uint32_t i = 0; i < netdev_pairs(g->dev); i++)
 		work += receive(g, i);
-	for (uint32_t i = 0; g->o.mode == MODE_TAP && i < g->o.dev.queues; i++)
+	for (uint32_t i = 0; g->o.mode == GUEST_TAP && i < g->o.dev.queues; i++)
 		if (g->tap_ready[i])
 			work += from_tap(g, i);
-	if (g->o.mode == MODE_GENERATE)
+	if (g->o.mode == GUEST_GENERATE)
 		work += generate(g);
 	check_end(g);
 	if (reports(g) && g->now - g->report_ns >= NSEC_PER_SEC)
@@ -468,7 +492,7 @@ static void turn(struct guest *g)
 static void summary(struct guest *g)
 {
 	const struct traffic_counts *t = &g->check.counts;
-	bool reflected = g->o.mode == MODE_GENERATE && (g->o.window || g->check.own_good);
+	bool reflected = g->o.mode == GUEST_GENERATE && (g->o.window || g->check.own_good);
 	uint64_t end = g->end_ns ? g->end_ns : g->now, lost = traffic_lost(&g->check, reflected);
 	double s = g->start_ns ? (double)(end - g->start_ns) / NSEC_PER_SEC : 0;
 	struct pair_stats p;
@@ -484,9 +508,9 @@ static void summary(struct guest *g)
 	pairs = json_array();
 	for (uint32_t i = 0; i < g->o.dev.queues; i++)
 		json_array_append_new(pairs, json_integer((json_int_t)g->rx_per_pair[i]));
-	j = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:o}", "tx_packets", (json_int_t)p.tx_packets,
-		      "rx_packets", (json_int_t)p.rx_packets, "good", (json_int_t)t->good, "lost", (json_int_t)lost,
-		      "reordered", (json_int_t)t->reordered, "duplicated", (json_int_t)t->duplicated, "damaged",
+	j = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:o}", "tx_packets",
+		      (json_int_t)p.tx_packets, "rx_packets", (json_int_t)p.rx_packets, "good", (json_int_t)t->good, "lost",
+		      (json_int_t)lost, "reordered", (json_int_t)t->reordered, "duplicated", (json_int_t)t->duplicated, "damaged",
 		      (json_int_t)t->damaged, "other", (json_int_t)t->other, "tx_errors", (json_int_t)p.tx_errors,
 		      "rx_errors", (json_int_t)p.rx_errors, "tap_drops", (json_int_t)g->tap_drops, "returned",
 		      (json_int_t)g->check.own_good, "tx_pps", s > 0 ? (double)p.tx_packets / s : 0, "rx_pps",
@@ -499,186 +523,6 @@ static void summary(struct guest *g)
 }
 
 /* ---- the beginning ---- */
-
-static const char usage[] =
-	"usage: viaduct-guest path=SOCKET[,mac=MAC][,queues=N][,queue_size=N][,server=0|1][,mrg_rxbuf=0|1]\n"
-	"                     --tap IFNAME [--netns NAME|PID] | --echo | --sink | --generate LEN[,PPS]\n"
-	"\n"
-	"A guest without a virtual machine: a virtio-net driver on a vhost-user back-end.\n"
-	"\n"
-	"  --tap IFNAME         an ordinary interface, in the network namespace of --netns\n"
-	"  --echo               swap Ethernet addresses and return\n"
-	"  --sink               count, and check generated frames\n"
-	"  --generate LEN[,PPS] send UDP frames of LEN bytes (without FCS), and check those that come back\n"
-	"\n"
-	"  --time SECONDS       end after so long\n"
-	"  --count N            frames to send\n"
-	"  --window N           closed loop: send only while fewer than N frames are out\n"
-	"  --flows N            UDP source ports, spread over the queue pairs (default 1)\n"
-	"  --dst MAC            where to send (default 02:00:00:00:00:01)\n"
-	"  --enable N           use only N queue pairs (SIGUSR1: all, SIGUSR2: one)\n"
-	"  --busy               poll, never sleep\n"
-	"  --cpu N              run on this CPU\n"
-	"  --json               last line on stdout: the totals\n"
-	"  --help, --version\n";
-
-static int bad(const char *fmt, const char *value)
-{
-	char line[300];
-
-	snprintf(line, sizeof(line), fmt, value);
-	say("%s; see viaduct-guest --help", line);
-	return -EINVAL;
-}
-
-static int number(const char *name, const char *text, uint64_t min, uint64_t max, uint64_t *out)
-{
-	char *end = NULL;
-
-	errno = 0;
-	*out = strtoull(text, &end, 10);
-	if (*text >= '0' && *text <= '9' && !*end && !errno && *out >= min && *out <= max)
-		return 0;
-	say("%s %s: give a number from %llu to %llu", name, text, (unsigned long long)min, (unsigned long long)max);
-	return -EINVAL;
-}
-
-static int number32(const char *name, const char *text, uint64_t min, uint64_t max, uint32_t *out)
-{
-	uint64_t n;
-	int ret = number(name, text, min, max, &n);
-
-	if (!ret)
-		*out = (uint32_t)n;
-	return ret;
-}
-
-static int seconds(const char *text, uint64_t *ns)
-{
-	char *end = NULL;
-	double s = strtod(text, &end);
-
-	if (*end || end == text || !(s > 0 && s < 1e9))
-		return bad("--time %s: give seconds", text);
-	*ns = (uint64_t)(s * NSEC_PER_SEC);
-	return 0;
-}
-
-static int what_to_send(struct options *o, const char *text)
-{
-	const char *comma = strchr(text, ',');
-	char len[12];
-	int ret;
-
-	snprintf(len, sizeof(len), "%.*s", comma ? (int)(comma - text) : 11, text);
-	ret = number32("--generate", len, TRAFFIC_HEAD, PAIR_MAX_FRAME, &o->len);
-	return ret || !comma ? ret : number("--generate LEN,", comma + 1, 1, 1000000000, &o->pps);
-}
-
-static int set_mode(struct options *o, enum mode mode)
-{
-	if (o->mode != MODE_NONE)
-		return bad("only one of --tap, --echo, --sink, --generate%s", "");
-	o->mode = mode;
-	return 0;
-}
-
-enum option_code { OPT_TAP = 256, OPT_NETNS, OPT_ECHO, OPT_SINK, OPT_GENERATE, OPT_TIME, OPT_COUNT, OPT_ENABLE, OPT_BUSY,
-	      OPT_CPU, OPT_JSON, OPT_DST, OPT_WINDOW, OPT_FLOWS, OPT_HELP, OPT_VERSION };
-
-static const struct option options[] = {
-	{ "tap", required_argument, NULL, OPT_TAP },	   { "netns", required_argument, NULL, OPT_NETNS },
-	{ "echo", no_argument, NULL, OPT_ECHO },	   { "sink", no_argument, NULL, OPT_SINK },
-	{ "generate", required_argument, NULL, OPT_GENERATE }, { "time", required_argument, NULL, OPT_TIME },
-	{ "count", required_argument, NULL, OPT_COUNT },   { "enable", required_argument, NULL, OPT_ENABLE },
-	{ "busy", no_argument, NULL, OPT_BUSY },	   { "cpu", required_argument, NULL, OPT_CPU },
-	{ "json", no_argument, NULL, OPT_JSON },	   { "dst", required_argument, NULL, OPT_DST },
-	{ "window", required_argument, NULL, OPT_WINDOW }, { "flows", required_argument, NULL, OPT_FLOWS },
-	{ "help", no_argument, NULL, OPT_HELP },	   { "version", no_argument, NULL, OPT_VERSION },
-	{ 0 },
-};
-
-/* Return: 0, -errno, or 1 = nothing more to do. */
-static int one_option(struct options *o, int opt)
-{
-	int ret = 0;
-
-	switch (opt) {
-	case OPT_TAP:
-		o->tap = optarg;
-		return set_mode(o, MODE_TAP);
-	case OPT_NETNS:
-		o->netns = optarg;
-		return 0;
-	case OPT_ECHO:
-		return set_mode(o, MODE_ECHO);
-	case OPT_SINK:
-		return set_mode(o, MODE_SINK);
-	case OPT_GENERATE:
-		ret = set_mode(o, MODE_GENERATE);
-		return ret ? ret : what_to_send(o, optarg);
-	case OPT_TIME:
-		return seconds(optarg, &o->time_ns);
-	case OPT_COUNT:
-		return number("--count", optarg, 1, UINT64_MAX, &o->count);
-	case OPT_ENABLE:
-		return number32("--enable", optarg, 1, DRIVER_MAX_PAIRS, &o->enable);
-	case OPT_BUSY:
-		o->busy = true;
-		return 0;
-	case OPT_CPU:
-		return number32("--cpu", optarg, 0, CPU_SETSIZE - 1, (uint32_t *)&o->cpu);
-	case OPT_JSON:
-		o->json = true;
-		return 0;
-	case OPT_DST:
-		return driver_parse_mac(optarg, o->dst) ? bad("--dst %s: not an Ethernet address", optarg) : 0;
-	case OPT_WINDOW:
-		return number32("--window", optarg, 1, 1u << 22, &o->window);
-	case OPT_FLOWS:
-		return number32("--flows", optarg, 1, TRAFFIC_MAX_FLOWS, &o->flows);
-	case OPT_HELP:
-		fputs(usage, stdout);
-		return 1;
-	case OPT_VERSION:
-		puts("viaduct-guest " VIADUCT_VERSION);
-		return 1;
-	}
-	return bad("unknown option, or its value is missing%s", "");
-}
-
-static int parse(int argc, char **argv, struct options *o)
-{
-	char err[200];
-	int opt, ret;
-
-	*o = (struct options){ .cpu = -1, .flows = 1, .dst = { 0x02, 0, 0, 0, 0, 0x01 } };
-	opterr = 0;
-	while ((opt = getopt_long(argc, argv, "", options, NULL)) != -1) {
-		ret = one_option(o, opt);
-		if (ret)
-			return ret;
-	}
-	if (optind + 1 != argc)
-		return bad("give the device arguments, path=SOCKET[,...], once%s", "");
-	ret = driver_args_parse(argv[optind], &o->dev, err, sizeof(err));
-	if (ret) {
-		say("%s", err);
-		return ret;
-	}
-	if (o->mode == MODE_NONE)
-		return bad("give one of --tap, --echo, --sink, --generate%s", "");
-	if (o->mode != MODE_TAP && o->netns)
-		return bad("--netns goes with --tap%s", "");
-	if (o->mode != MODE_GENERATE && (o->count || o->window || o->flows != 1))
-		return bad("--count, --window and --flows go with --generate%s", "");
-	if (o->enable > o->dev.queues)
-		return bad("--enable is more than queues=%s", "");
-	/* More cannot be out than there are buffers. */
-	if (o->window > o->dev.queues * o->dev.queue_size)
-		o->window = o->dev.queues * o->dev.queue_size;
-	return 0;
-}
 
 static int watch(struct guest *g, int fd, uint32_t events, uint32_t tag)
 {
@@ -693,10 +537,7 @@ static int setup_tap(struct guest *g)
 	char err[200];
 	int ret;
 
-	g->tap_buf = malloc(BATCH * sizeof(*g->tap_buf));
-	if (!g->tap_buf)
-		return -ENOMEM;
-	ret = tap_open(g->o.tap, g->o.netns, g->o.dev.mac, g->tap, n, err, sizeof(err));
+	ret = tap_open(g->o.tap, g->o.netns, g->o.dev.mac, g->o.mtu, g->tap, n, err, sizeof(err));
 	if (ret) {
 		say("%s", err);
 		g->tap[0] = -1;
@@ -736,21 +577,23 @@ static int setup_process(struct guest *g)
 
 static int setup(struct guest *g)
 {
-	const struct options *o = &g->o;
+	const struct guest_options *o = &g->o;
 	char err[200] = "";
 	int ret = setup_process(g);
 
-	if (!ret && o->mode == MODE_GENERATE)
+	if (!ret && o->mode == GUEST_GENERATE)
 		ret = traffic_gen_init(&g->gen, o->len, o->flows, o->dev.mac, o->dst);
 	if (!ret)
-		ret = traffic_check_init(&g->check, o->mode == MODE_GENERATE ? &g->gen : NULL);
-	if (!ret && o->mode == MODE_TAP) {
+		ret = traffic_check_init(&g->check, o->mode == GUEST_GENERATE ? &g->gen : NULL);
+	if (!ret && o->mode == GUEST_TAP) {
 		ret = setup_tap(g);
 		if (ret)
 			return ret;
 	}
 	if (!ret)
 		ret = netdev_open(&o->dev, &g->dev, err, sizeof(err));
+	if (!ret && o->mode == GUEST_TAP)
+		netdev_offloads(g->dev, tap_offloads(g->tap[0]));
 	if (!ret && o->enable)
 		ret = netdev_enable(g->dev, o->enable);
 	if (!ret)
@@ -763,9 +606,8 @@ static int setup(struct guest *g)
 static void cleanup(struct guest *g)
 {
 	netdev_close(g->dev);
-	for (uint32_t i = 0; i < g->o.dev.queues && g->o.mode == MODE_TAP && g->tap[0] >= 0; i++)
+	for (uint32_t i = 0; i < g->o.dev.queues && g->o.mode == GUEST_TAP && g->tap[0] >= 0; i++)
 		close(g->tap[i]);
-	free(g->tap_buf);
 	traffic_check_fini(&g->check);
 	traffic_gen_fini(&g->gen);
 	if (g->epfd >= 0)
@@ -777,10 +619,17 @@ static void cleanup(struct guest *g)
 int main(int argc, char **argv)
 {
 	static struct guest g = { .epfd = -1, .sigfd = -1, .tap[0] = -1 };
-	int ret = parse(argc, argv, &g.o);
+	char err[300];
+	int ret = guest_options_parse(argc, argv, &g.o, err, sizeof(err));
 
-	if (ret)
-		return ret < 0 ? 2 : 0;
+	if (ret) {
+		say("%s", err);
+		return 2;
+	}
+	if (g.o.help || g.o.version) {
+		fputs(g.o.help ? guest_usage : "viaduct-guest " VIADUCT_VERSION "\n", stdout);
+		return 0;
+	}
 	ret = setup(&g);
 	while (!ret && !g.stop)
 		turn(&g);

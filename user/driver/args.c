@@ -7,7 +7,7 @@
 
 #include "driver/args.h"
 
-#define KNOWN_KEYS "path, mac, queues, queue_size, server, mrg_rxbuf"
+#define KNOWN_KEYS "path, mac, queues, queue_size, server, mrg_rxbuf, packed_vq, in_order, offloads"
 
 struct parse {
 	struct driver_args *out;
@@ -84,17 +84,7 @@ static int set_queues(struct parse *p, const char *key, const char *value)
 
 static int set_queue_size(struct parse *p, const char *key, const char *value)
 {
-	uint32_t n;
-	int ret = parse_number(p, key, value, 2, DRIVER_MAX_RING, &n);
-
-	if (ret)
-		return ret;
-	if (n & (n - 1)) {
-		snprintf(p->err, p->errlen, "%s=%s: a split ring's size is a power of two", key, value);
-		return -EINVAL;
-	}
-	p->out->queue_size = n;
-	return 0;
+	return parse_number(p, key, value, 2, DRIVER_MAX_RING, &p->out->queue_size);
 }
 
 static int set_server(struct parse *p, const char *key, const char *value)
@@ -107,10 +97,25 @@ static int set_mrg_rxbuf(struct parse *p, const char *key, const char *value)
 	return parse_switch(p, key, value, &p->out->mrg_rxbuf);
 }
 
+static int set_packed_vq(struct parse *p, const char *key, const char *value)
+{
+	return parse_switch(p, key, value, &p->out->packed_vq);
+}
+
+static int set_in_order(struct parse *p, const char *key, const char *value)
+{
+	return parse_switch(p, key, value, &p->out->in_order);
+}
+
+static int set_offloads(struct parse *p, const char *key, const char *value)
+{
+	return parse_switch(p, key, value, &p->out->offloads);
+}
+
 static int not_yet(struct parse *p, const char *key, const char *value)
 {
-	/* What these switches say when off is what we do anyway. */
-	if (strcmp(key, "iface") && !strcmp(value, "0"))
+	/* Without a control queue is how we work anyway. */
+	if (!strcmp(key, "cq") && !strcmp(value, "0"))
 		return 0;
 	snprintf(p->err, p->errlen, "%s=: not yet supported, leave it out", key);
 	return -ENOTSUP;
@@ -126,10 +131,11 @@ static const struct {
 	{ "queue_size", set_queue_size },
 	{ "server", set_server },
 	{ "mrg_rxbuf", set_mrg_rxbuf },
+	{ "packed_vq", set_packed_vq },
+	{ "in_order", set_in_order },
+	{ "offloads", set_offloads },
 	{ "cq", not_yet },
 	{ "iface", not_yet },
-	{ "in_order", not_yet },
-	{ "packed_vq", not_yet },
 };
 #define N_KEYS (sizeof(keys) / sizeof(keys[0]))
 
@@ -174,7 +180,8 @@ int driver_args_parse(const char *text, struct driver_args *out, char *err, size
 
 	if (errlen)
 		err[0] = '\0';
-	*out = (struct driver_args){ .queues = 1, .queue_size = 256, .mrg_rxbuf = true };
+	*out = (struct driver_args){ .queues = 1, .queue_size = 256, .mrg_rxbuf = true, .in_order = true,
+				     .offloads = true };
 	if (!copy)
 		return -ENOMEM;
 	while (!ret && (item = strsep(&rest, ",")))
@@ -184,6 +191,11 @@ int driver_args_parse(const char *text, struct driver_args *out, char *err, size
 		return ret;
 	if (!out->path[0]) {
 		snprintf(err, errlen, "path=SOCKET is missing");
+		return -EINVAL;
+	}
+	if (!out->packed_vq && out->queue_size & (out->queue_size - 1)) {
+		snprintf(err, errlen, "queue_size=%u: a split ring's size is a power of two; any goes with packed_vq=1",
+			 out->queue_size);
 		return -EINVAL;
 	}
 	return out->mac_given ? 0 : random_mac(out->mac);

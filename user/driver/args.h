@@ -15,9 +15,12 @@ struct driver_args {
 	uint8_t mac[6];
 	bool mac_given;
 	uint32_t queues;	/* queue pairs wanted, 1..DRIVER_MAX_PAIRS */
-	uint32_t queue_size;	/* descriptors per ring, a power of two, 2..DRIVER_MAX_RING */
+	uint32_t queue_size;	/* descriptors per ring, 2..DRIVER_MAX_RING; split: a power of two */
 	bool server;		/* listen instead of connecting */
 	bool mrg_rxbuf;		/* ask for mergeable receive buffers */
+	bool packed_vq;		/* insist on packed rings */
+	bool in_order;		/* let the device use buffers in order, where it offers that */
+	bool offloads;		/* checksums and segmentation, for users who can deal with them */
 };
 
 /**

@@ -14,6 +14,7 @@
 #include <linux/virtio_config.h>
 
 #include "driver/frontend.h"
+#include "driver/netfeatures.h"
 #include "vhost_user.h"
 
 #define BIT(n) (1ull << (n))
@@ -299,14 +300,18 @@ int frontend_negotiate(struct frontend *f, uint64_t wanted, uint64_t required)
 {
 	struct vhost_user_msg owner = { .hdr = { .request = VHOST_USER_SET_OWNER } };
 	uint64_t offered = 0, pairs = 1;
+	char missing[100];
 	int ret = get_u64(f, VHOST_USER_GET_FEATURES, &offered);
 
 	if (ret)
 		return ret;
-	if (required & ~offered)
-		return fail(f, -EPROTO, "the back-end does not offer the features %#llx",
-			    (unsigned long long)(required & ~offered));
-	f->features = offered & (wanted | BIT(VHOST_USER_F_PROTOCOL_FEATURES));
+	/* Some need others, which may be missing too. */
+	f->features = netfeatures_usable(offered & (wanted | BIT(VHOST_USER_F_PROTOCOL_FEATURES)));
+	if (required & ~f->features) {
+		netfeatures_names(required & ~f->features, missing, sizeof(missing));
+		f->features = 0;
+		return fail(f, -EPROTO, "the back-end does not offer %s", missing);
+	}
 	f->protocol = 0;
 	if (f->features & BIT(VHOST_USER_F_PROTOCOL_FEATURES))
 		ret = negotiate_protocol(f);

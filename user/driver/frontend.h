@@ -28,7 +28,8 @@ struct frontend {
 /* One ring, as the back-end is to see it. */
 struct frontend_ring {
 	uint32_t index, size, base;
-	uint64_t desc, avail, used;	/* our addresses, which are also those in the memory table's user space */
+	/* Our addresses, also those in the memory table's user space; packed: the two event areas. */
+	uint64_t desc, avail, used;
 	int kickfd, callfd, errfd;	/* -1 = none */
 };
 
@@ -50,7 +51,8 @@ void frontend_disconnect(struct frontend *f);
 
 /**
  * frontend_negotiate() - features, owner, number of queues
- * @wanted: virtio features to use where offered (VHOST_USER_F_PROTOCOL_FEATURES is added)
+ * @wanted: virtio features to use where offered (VHOST_USER_F_PROTOCOL_FEATURES is added), as far as
+ *          netfeatures_usable() lets them
  * @required: of these, those that must be there
  *
  * vhost-user: "Communication", "Feature negotiation". Sets features, protocol, max_pairs.

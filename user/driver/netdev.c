@@ -57,9 +57,10 @@ int netdev_open(const struct driver_args *args, struct netdev **out, char *err, 
 	d->enable = args->queues;
 	d->errfd = d->memfd = -1;
 	d->pause_ns = PAUSE_MIN;
-	d->wanted = BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ANY_LAYOUT) | BIT(VIRTIO_RING_F_EVENT_IDX) |
-		    BIT(VIRTIO_RING_F_INDIRECT_DESC) | (args->mrg_rxbuf ? BIT(VIRTIO_NET_F_MRG_RXBUF) : 0) |
-		    (args->queues > 1 ? BIT(VIRTIO_NET_F_MQ) : 0);
+	d->required = args->packed_vq ? BIT(VIRTIO_F_RING_PACKED) : 0;
+	d->wanted = d->required | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ANY_LAYOUT) | BIT(VIRTIO_RING_F_EVENT_IDX) |
+		    BIT(VIRTIO_RING_F_INDIRECT_DESC) | (args->in_order ? BIT(VIRTIO_F_IN_ORDER) : 0) |
+		    (args->mrg_rxbuf ? BIT(VIRTIO_NET_F_MRG_RXBUF) : 0) | (args->queues > 1 ? BIT(VIRTIO_NET_F_MQ) : 0);
 	d->epfd = epoll_create1(EPOLL_CLOEXEC);
 	ret = d->epfd < 0 ? -errno : 0;
 	d->fe.fd = d->fe.listen_fd = -1;
@@ -74,6 +75,15 @@ int netdev_open(const struct driver_args *args, struct netdev **out, char *err, 
 	}
 	*out = d;
 	return 0;
+}
+
+void netdev_offloads(struct netdev *d, uint64_t features)
+{
+	if (!d->args.offloads)
+		return;
+	if (d->args.queue_size < PAIR_GSO_RING)
+		features &= ~(NETF_HOST_GSO | NETF_GUEST_GSO);
+	d->wanted = netfeatures_usable(d->wanted | (features & NETF_OFFLOADS));
 }
 
 static void add_stats(struct pair_stats *to, const struct pair_stats *s)
@@ -136,7 +146,7 @@ void netdev_close(struct netdev *d)
 
 static int make_memory(struct netdev *d, uint32_t npairs)
 {
-	d->mem_len = npairs * pair_mem_size(d->args.queue_size);
+	d->mem_len = npairs * pair_mem_size(d->args.queue_size, d->fe.features);
 	d->memfd = memfd_create("viaduct-guest", MFD_CLOEXEC);
 	if (d->memfd < 0 || ftruncate(d->memfd, (off_t)d->mem_len))
 		return -errno;
@@ -160,7 +170,7 @@ static int ring_fds(struct netdev *d, struct dring *r)
 
 static int make_pairs(struct netdev *d, uint32_t npairs)
 {
-	uint64_t each = pair_mem_size(d->args.queue_size);
+	uint64_t each = pair_mem_size(d->args.queue_size, d->fe.features);
 	int ret = make_memory(d, npairs);
 
 	if (ret)
@@ -187,6 +197,7 @@ static int start_ring(struct netdev *d, uint32_t index, const struct dring *r)
 	struct frontend_ring fr = {
 		.index = index,
 		.size = r->size,
+		.base = r->packed ? DRING_PACKED_BASE : 0,
 		.desc = (uintptr_t)r->desc,
 		.avail = (uintptr_t)r->avail,
 		.used = (uintptr_t)r->used,
@@ -247,7 +258,7 @@ static int connect_once(struct netdev *d)
 	ret = frontend_connect(&d->fe);
 	if (ret)
 		return ret;
-	ret = frontend_negotiate(&d->fe, d->wanted, 0);
+	ret = frontend_negotiate(&d->fe, d->wanted, d->required);
 	if (ret)
 		goto fail;
 	npairs = d->fe.max_pairs < d->args.queues ? d->fe.max_pairs : d->args.queues;

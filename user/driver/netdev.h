@@ -28,6 +28,7 @@ enum netdev_event {
 struct netdev {
 	struct driver_args args;
 	uint64_t wanted;	/* virtio features to use where offered */
+	uint64_t required;	/* of these, those that must be offered */
 	struct frontend fe;
 	bool up;
 	uint32_t enable;	/* pairs to be enabled, whenever connected */
@@ -51,6 +52,16 @@ struct netdev {
  * Return: 0 or -errno; *@out is for netdev_close().
  */
 int netdev_open(const struct driver_args *args, struct netdev **out, char *err, size_t errlen);
+
+/**
+ * netdev_offloads() - ask for checksum and segmentation offloads
+ * @features: those that the caller deals with, in frames it receives (VIRTIO_NET_F_GUEST_*) and sends; without this
+ *            call none are used
+ *
+ * Before the first netdev_service(). Only what the arguments allow, and what frames can carry with rings of this
+ * size, is asked for; what came of it netdev_features() says.
+ */
+void netdev_offloads(struct netdev *d, uint64_t features);
 /* Stops the rings in order, disconnects, frees. NULL is fine. */
 void netdev_close(struct netdev *d);
 
@@ -111,6 +122,12 @@ static inline unsigned netdev_tx(struct netdev *d, uint32_t pair, const struct f
 static inline unsigned netdev_tx_room(struct netdev *d, uint32_t pair, unsigned want, uint32_t len)
 {
 	return pair < d->npairs ? pair_tx_room(&d->pair[pair], want, len) : 0;
+}
+
+/* The pair itself, for all else that pair.h has; valid until netdev_service() says NETDEV_DOWN. */
+static inline struct pair *netdev_pair(struct netdev *d, uint32_t pair)
+{
+	return &d->pair[pair];
 }
 
 /* Before sleeping. True = look again instead. For sending it is true when something was given back. */

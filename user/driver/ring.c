@@ -1,13 +1,19 @@
-/* SPDX-License-Identifier: BSD-2-Clause */
-#include <errno.h>
+// SPDX-License-Identifier: BSD-2-Clause
+/* What split and packed rings have in common. */
+#include <assert.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "driver/ring.h"
+#include <linux/virtio_config.h>
+
+#include "driver/ring_kinds.h"
 
 #define ALIGN64(x) (((x) + 63) & ~63ull)
 
+static_assert(sizeof(struct vring_desc) == sizeof(struct vring_packed_desc), "one layout for both kinds");
+
+/* The two event structures of a packed ring are smaller than what lies in their place in a split one. */
 static uint64_t avail_offset(uint64_t size)
 {
 	return ALIGN64(size * sizeof(struct vring_desc));
@@ -23,128 +29,122 @@ static uint64_t table_offset(uint64_t size)
 	return used_offset(size) + ALIGN64(6 + 8 * size);
 }
 
-uint64_t dring_bytes(uint32_t size, bool indirect)
+uint64_t dring_bytes(uint32_t size, uint32_t table_sg)
 {
-	return table_offset(size) + (indirect ? sizeof(struct vring_desc) * DRING_MAX_SG * (uint64_t)size : 0);
+	return table_offset(size) + ALIGN64(sizeof(struct vring_desc) * table_sg * (uint64_t)size);
 }
 
-int dring_init(struct dring *r, void *mem, uint64_t addr, uint32_t size, uint64_t features)
+static bool has(uint64_t features, unsigned bit)
 {
-	bool indirect = features >> VIRTIO_RING_F_INDIRECT_DESC & 1;
-	uint8_t *p = mem;
+	return features >> bit & 1;
+}
 
-	if (!size || size > DRING_MAX_SIZE || size & (size - 1))
+static int init_private(struct dring *r)
+{
+	uint32_t room = 1;
+
+	while (room < r->size)
+		room *= 2;
+	r->done_mask = room - 1;
+	r->done = calloc(room, sizeof(*r->done));
+	r->slot = calloc(r->size, sizeof(*r->slot));
+	if (!r->done || !r->slot)
+		return -ENOMEM;
+	/* In order the list is a circle: slots are used in ring order, starting from 0 (2.7.5). */
+	for (uint32_t i = 0; i < r->size; i++)
+		r->slot[i].next = (uint16_t)(i + 1u == r->size ? 0 : i + 1);
+	return 0;
+}
+
+int dring_init(struct dring *r, void *mem, uint64_t addr, uint32_t size, uint32_t table_sg, uint64_t features)
+{
+	bool indirect = has(features, VIRTIO_RING_F_INDIRECT_DESC) && table_sg;
+	bool packed = has(features, VIRTIO_F_RING_PACKED);
+	uint8_t *p = mem;
+	int ret;
+
+	*r = (struct dring){ .kickfd = -1, .callfd = -1 };
+	if (!size || size > DRING_MAX_SIZE || (!packed && size & (size - 1)) || table_sg > DRING_MAX_SG)
 		return -EINVAL;
 	*r = (struct dring){
 		.size = (uint16_t)size,
-		.event_idx = features >> VIRTIO_RING_F_EVENT_IDX & 1,
+		.packed = packed,
+		.event_idx = has(features, VIRTIO_RING_F_EVENT_IDX),
+		.in_order = has(features, VIRTIO_F_IN_ORDER),
 		.desc = mem,
 		.avail = (void *)(p + avail_offset(size)),
 		.used = (void *)(p + used_offset(size)),
 		.avail_event = (void *)(p + used_offset(size) + 4 + 8 * (uint64_t)size),
-		.table = indirect ? (void *)(p + table_offset(size)) : NULL,
+		.table = indirect ? p + table_offset(size) : NULL,
 		.table_addr = addr + table_offset(size),
+		.table_sg = (uint16_t)table_sg,
 		.nfree = (uint16_t)size,
+		.avail_flags = 1u << VRING_PACKED_DESC_F_AVAIL,
+		.used_flags = 1u << VRING_PACKED_DESC_F_AVAIL | 1u << VRING_PACKED_DESC_F_USED,
 		.kickfd = -1,
 		.callfd = -1,
 	};
 	memset(mem, 0, table_offset(size));
-	r->slot = calloc(size, sizeof(*r->slot));
-	if (!r->slot)
-		return -ENOMEM;
-	for (uint32_t i = 0; i < size; i++)
-		r->slot[i].next = (uint16_t)(i + 1);
-	return 0;
+	ret = init_private(r);
+	if (ret)
+		dring_fini(r);
+	return ret;
 }
 
 void dring_fini(struct dring *r)
 {
 	free(r->slot);
+	free(r->done);
 	*r = (struct dring){ .kickfd = -1, .callfd = -1 };
 }
 
-static uint16_t take_free(struct dring *r)
+/* ---- lending ---- */
+
+static void add_indirect(struct dring *r, const struct dring_sg *sg, unsigned out, unsigned n, uint16_t i)
 {
-	uint16_t i = r->free_head;
+	uint64_t addr = r->table_addr + (uint64_t)i * r->table_sg * sizeof(struct vring_desc);
+	uint32_t len = (uint32_t)(n * sizeof(struct vring_desc));
 
-	r->free_head = r->slot[i].next;
-	r->nfree--;
-	return i;
-}
-
-/* One chain of descriptors in @table; indexes come from the free list, or count up in an indirect table. */
-static uint16_t write_chain(struct dring *r, struct vring_desc *table, const struct dring_sg *sg, unsigned out,
-			    unsigned n)
-{
-	bool direct = table == r->desc;
-	uint16_t at = direct ? take_free(r) : 0, head = at;
-
-	for (unsigned i = 0; i < n; i++) {
-		uint16_t next = i + 1 == n ? 0 : direct ? take_free(r) : (uint16_t)(at + 1);
-
-		table[at] = (struct vring_desc){
-			.addr = sg[i].addr,
-			.len = sg[i].len,
-			.flags = (uint16_t)((i >= out ? VRING_DESC_F_WRITE : 0) | (i + 1 < n ? VRING_DESC_F_NEXT : 0)),
-			.next = next,
-		};
-		if (direct)
-			r->slot[at].next = i + 1 < n ? next : DRING_NONE;
-		at = next;
+	if (r->packed) {
+		dring_packed_table(r, sg, out, n, i);
+		dring_packed_put(r, addr, len, VRING_DESC_F_INDIRECT, i);
+	} else {
+		dring_split_table(r, sg, out, n, i);
+		dring_split_put(r, addr, len, VRING_DESC_F_INDIRECT, i);
 	}
-	return head;
 }
 
 int dring_add(struct dring *r, const struct dring_sg *sg, unsigned out, unsigned in, uint32_t token)
 {
 	unsigned n = out + in;
-	bool indirect = r->table && n > 1;
+	bool indirect = r->table && n > 1 && n <= r->table_sg;
 	uint64_t writable = 0;
-	uint16_t head;
+	uint16_t i;
 
-	if (!n || n > DRING_MAX_SG)
+	if (!n || n > DRING_MAX_SG || n > r->size)
 		return -EINVAL;
 	if (r->nfree < (indirect ? 1 : n))
 		return -ENOSPC;
-	for (unsigned i = out; i < n; i++)
-		writable += sg[i].len;
-	if (indirect) {
-		uint32_t first;
-
-		head = take_free(r);
-		first = head * DRING_MAX_SG;
-		write_chain(r, r->table + first, sg, out, n);
-		r->desc[head] = (struct vring_desc){
-			.addr = r->table_addr + first * sizeof(struct vring_desc),
-			.len = (uint32_t)(n * sizeof(struct vring_desc)),
-			.flags = VRING_DESC_F_INDIRECT,
-		};
-		r->slot[head].next = DRING_NONE;
-	} else {
-		head = write_chain(r, r->desc, sg, out, n);
-	}
-	r->slot[head].token = token;
-	r->slot[head].writable = writable > UINT32_MAX ? UINT32_MAX : (uint32_t)writable;
-	r->slot[head].ndesc = (uint16_t)(indirect ? 1 : n);
-	r->avail->ring[r->next_avail++ & (r->size - 1)] = head;
+	for (unsigned k = out; k < n; k++)
+		writable += sg[k].len;
+	i = dring_lend(r, (uint16_t)(indirect ? 1 : n), writable > UINT32_MAX ? UINT32_MAX : (uint32_t)writable,
+		       token);
+	if (indirect)
+		add_indirect(r, sg, out, n, i);
+	else if (r->packed)
+		dring_packed_chain(r, sg, out, n, i);
+	else
+		dring_split_chain(r, sg, out, n, i);
 	return 0;
 }
 
 bool dring_kick(struct dring *r)
 {
-	uint16_t old = r->kicked_avail, now = r->next_avail;
 	uint64_t one = 1;
 	bool wanted;
 
-	if (old == now)
+	if (!(r->packed ? dring_packed_publish(r, &wanted) : dring_split_publish(r, &wanted)))
 		return false;
-	store_release(&r->avail->idx, now);
-	r->kicked_avail = now;
-	full_barrier();	/* our avail index before our read of the device's wish: 2.7.13.4 */
-	if (r->event_idx)
-		wanted = vring_need_event(READ_ONCE(*r->avail_event), now, old);
-	else
-		wanted = !(READ_ONCE(r->used->flags) & VRING_USED_F_NO_NOTIFY);
 	if (!wanted || r->kickfd < 0) {
 		r->kicks_suppressed++;
 		return false;
@@ -155,59 +155,111 @@ bool dring_kick(struct dring *r)
 	return true;
 }
 
-unsigned dring_pending(struct dring *r)
-{
-	uint16_t n = (uint16_t)(load_acquire(&r->used->idx) - r->next_used);
+/* ---- taking back ---- */
 
-	if (r->broken || !n)
-		return 0;
-	/* More than was ever lent: the device's index is nonsense. */
-	if (n > r->size - r->nfree) {
-		r->broken = true;
-		r->bad++;
-		return 0;
+unsigned dring_nonsense(struct dring *r)
+{
+	r->broken = true;
+	r->bad++;
+	return 0;
+}
+
+/* The slot after @i in order: split slots are descriptors, a packed ring's are buffer ids. */
+static uint16_t in_order_next(const struct dring *r, uint16_t i)
+{
+	uint32_t next = i + (r->packed ? 1u : r->slot[i].ndesc);
+
+	return (uint16_t)(next < r->size ? next : next - r->size);
+}
+
+static void free_slot(struct dring *r, uint16_t i)
+{
+	struct dring_slot *s = &r->slot[i];
+	uint16_t last = i;
+
+	r->nfree = (uint16_t)(r->nfree + s->ndesc);
+	if (!r->in_order) {
+		for (uint16_t k = 1; k < s->ndesc && !r->packed; k++)
+			last = r->slot[last].next;
+		r->slot[last].next = r->free_head;
+		r->free_head = i;
 	}
+	s->ndesc = 0;
+}
+
+static void queue_done(struct dring *r, uint16_t i, uint32_t len)
+{
+	r->done[r->done_put++ & r->done_mask] = (struct dring_done){ r->slot[i].token, len };
+	free_slot(r, i);
+}
+
+/* How many buffers come back with slot @id: all from the oldest one to it. */
+static unsigned run_length(const struct dring *r, uint16_t id)
+{
+	unsigned n = 1;
+
+	for (uint16_t i = r->oldest; i != id; i = in_order_next(r, i))
+		n++;
 	return n;
 }
 
-bool dring_take(struct dring *r, uint32_t head, uint32_t len, uint32_t *token)
+unsigned dring_take_back(struct dring *r, uint32_t id, uint32_t len, unsigned max, unsigned *ndesc)
 {
-	struct dring_slot *s;
-	uint16_t last;
+	uint32_t room = r->done_mask + 1 - (r->done_put - r->done_get);
+	unsigned n, before = r->nfree;
+	const struct dring_slot *s;
 
-	if (r->broken || head >= r->size || !r->slot[head].ndesc ||
-	    (r->slot[head].writable && len > r->slot[head].writable)) {	/* the length of a read buffer means nothing */
-		r->broken = true;
-		r->bad++;
-		return false;
+	if (id >= r->size || !r->slot[id].ndesc)
+		return dring_nonsense(r);
+	s = &r->slot[id];
+	if (s->writable && len > s->writable)	/* the length of a buffer for reading means nothing */
+		return dring_nonsense(r);
+	n = r->in_order ? run_length(r, (uint16_t)id) : 1;
+	if (n > max)
+		return dring_nonsense(r);
+	if (n > room)
+		return 0;
+	for (unsigned k = 1; k < n; k++) {
+		uint16_t i = r->oldest;
+
+		r->oldest = in_order_next(r, i);
+		queue_done(r, i, r->slot[i].writable);
 	}
-	s = &r->slot[head];
-	*token = s->token;
-	r->nfree = (uint16_t)(r->nfree + s->ndesc);
-	s->ndesc = 0;
-	for (last = (uint16_t)head; r->slot[last].next != DRING_NONE;)
-		last = r->slot[last].next;
-	r->slot[last].next = r->free_head;
-	r->free_head = (uint16_t)head;
-	r->next_used++;
-	return true;
+	if (r->in_order)
+		r->oldest = in_order_next(r, (uint16_t)id);
+	queue_done(r, (uint16_t)id, len);
+	*ndesc = r->nfree - before;
+	return n;
+}
+
+unsigned dring_pending(struct dring *r)
+{
+	if (r->broken)
+		return 0;
+	/* Started again from 0 whenever possible, so that a large ring needs only a few lines of it. */
+	if (r->done_get == r->done_put)
+		r->done_get = r->done_put = 0;
+	if (r->packed)
+		dring_packed_harvest(r);
+	else
+		dring_split_harvest(r);
+	return r->broken ? 0 : r->done_put - r->done_get;
 }
 
 bool dring_arm(struct dring *r)
 {
-	if (r->event_idx)
-		WRITE_ONCE(r->avail->ring[r->size], r->next_used);
+	if (r->packed)
+		dring_packed_notify(r, true);
 	else
-		WRITE_ONCE(r->avail->flags, 0);
+		dring_split_notify(r, true);
 	full_barrier();	/* our wish before our second look */
 	return dring_pending(r) > 0;
 }
 
 void dring_disarm(struct dring *r)
 {
-	/* With EVENT_IDX the event index stays behind, so no call comes before the next arm. */
-	if (!r->event_idx)
-		WRITE_ONCE(r->avail->flags, VRING_AVAIL_F_NO_INTERRUPT);
+	if (r->packed)
+		dring_packed_notify(r, false);
+	else
+		dring_split_notify(r, false);
 }
-
-_Static_assert(DRING_NONE > DRING_MAX_SIZE, "no descriptor has this number");
