@@ -1,12 +1,14 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# bench.sh [a] [b] [c] [d]: the benchmarks, or those that are named. As root.
+# bench.sh [a] [b] [c] [d] [e]: the benchmarks, or those that are named. As root.
 #
-#   a  a data path between rings in memory: packets/s, instructions per packet
+#   a  a data path between rings in memory, split and packed: packets/s, instructions per packet
 #   b  guest - bridge - veth - reflecting XDP program - bridge - guest, viaduct beside DPDK's testpmd
-#      (net_vhost + net_af_xdp) with the same guest program, round by round; then 120 % of the best rate
+#      (net_vhost + net_af_xdp) with the same guest program, for each kind of ring, round by round; then 120 % of the
+#      best rate
 #   c  a bare AF_XDP socket on the same veth: what the kernel's part of (b) allows
 #   d  TCP between the wire and the host's own address, without and with viaduct on the interface
+#   e  TCP of a QEMU guest: default offloads, offloads off, and testpmd as the bridge
 #
 # ROUNDS=5 SECONDS_PER_ROUND=2 WINDOW=128 (frames under way). Bridges run on CPU 0, everything else on CPU 1.
 # Every figure is the median of the rounds. Figures of one run compare with each other only.
@@ -17,11 +19,12 @@ RETRIES=${RETRIES:-2}
 [ "$(id -u)" = 0 ] || { echo "bench.sh: run as root" >&2; exit 1; }
 [ -n "${BENCH_ISOLATED:-}" ] || exec env BENCH_ISOLATED=1 "$(dirname "$0")/isolate.sh" "$0" "$@"
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/vm.sh"
 
 SIZES="64 1500"
 OUT=/run/bench		# survives clean_scene
 mkdir -p $OUT
-PARTS=${*:-a c b d}
+PARTS=${*:-a c b d e}
 MISSED=0
 
 title() { printf '\n%s\n' "$*"; }
@@ -46,29 +49,32 @@ bench_nic() { # QUEUES
 
 # --- (a) ---------------------------------------------------------------------
 
-# instructions DIRECTION LEN PACKETS: of datapath_rx() or datapath_tx() and all they call
+# instructions DIRECTION LEN PACKETS KIND: of datapath_rx() or datapath_tx() and all they call
 instructions() {
 	timeout 120 valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect="datapath_$1" \
-		"$BUILD/vd-bench-memory" "$1" "$2" "$3" 2>&1 | awk '/Collected :/ {print $4}'
+		"$BUILD/vd-bench-memory" "$1" "$2" "$3" "$4" 2>&1 | awk '/Collected :/ {print $4}'
 }
 
 bench_a() {
-	local n=20000 million=10 d len r p i
+	local n=20000 million=10 d len r p i k
 	title "(a) data path between rings in memory, one core, both ends played by the same loop"
 	note "instructions: datapath_rx() / datapath_tx() with all they call, (I(2N) - I(N)) / N"
-	printf '  %-14s %6s %14s %12s %18s\n' direction bytes "Mpackets/s" "ns/packet" "instructions/packet"
+	note "a guest's part of a packed ring, which has to be rewritten for every packet, is in the packets/s"
+	printf '  %-14s %-7s %6s %14s %12s %18s\n' direction ring bytes "Mpackets/s" "ns/packet" "instructions/packet"
 	for d in tx rx; do
-		for len in $SIZES; do
-			: >$OUT/a
-			for r in $(seq "$ROUNDS"); do
-				timeout 60 taskset -c 0 "$BUILD/vd-bench-memory" $d "$len" ${million}000000 | jq .pps >>$OUT/a
+		for k in split packed; do
+			for len in $SIZES; do
+				: >$OUT/a
+				for r in $(seq "$ROUNDS"); do
+					timeout 60 taskset -c 0 "$BUILD/vd-bench-memory" $d "$len" ${million}000000 $k | jq .pps >>$OUT/a
+				done
+				p=$(median $OUT/a)
+				i=-
+				command -v valgrind >/dev/null &&
+					i=$(calc "($(instructions $d "$len" $((2 * n)) $k) - $(instructions $d "$len" $n $k)) / $n" 1)
+				printf '  %-14s %-7s %6s %14s %12s %18s\n' "$([ $d = tx ] && echo "guest -> NIC" || echo "NIC -> guest")" \
+					$k "$len" "$(mpps "$p")" "$(calc "1e9 / $p" 1)" "$i"
 			done
-			p=$(median $OUT/a)
-			i=-
-			command -v valgrind >/dev/null &&
-				i=$(calc "($(instructions $d "$len" $((2 * n))) - $(instructions $d "$len" $n)) / $n" 1)
-			printf '  %-14s %6s %14s %12s %18s\n' "$([ $d = tx ] && echo "guest -> NIC" || echo "NIC -> guest")" \
-				"$len" "$(mpps "$p")" "$(calc "1e9 / $p" 1)" "$i"
 		done
 	done
 }
@@ -117,7 +123,7 @@ stop_bridge() {
 # generate PAIRS SECONDS LEN[,PPS] OPTIONS...: the guest; prints its totals as JSON
 generate() {
 	local pairs=$1 time=$2 what=$3; shift 3
-	timeout 60 "$BUILD/viaduct-guest" "path=$SOCK,mac=$GUEST_MAC,queues=$pairs" --generate "$what" \
+	timeout 60 "$BUILD/viaduct-guest" "path=$SOCK,mac=$GUEST_MAC,queues=$pairs,packed_vq=${PACKED:-0}" --generate "$what" \
 		--time "$time" --busy --cpu 1 --json "$@" 2>"$GUEST_LOG" || { tail -n 5 "$GUEST_LOG" >&2; return 1; }
 }
 
@@ -148,25 +154,25 @@ lost_inside() {
 }
 
 round() { # NAME: one round of one bridge, from making the veth to taking it away
-	local pairs=1 queues=1 ok=0 len
-	case $1 in viaduct4) pairs=4 ;; viaduct44) pairs=4 queues=4 ;; esac
+	local pairs=1 queues=1 ok=0 len PACKED=0
+	case $1 in viaduct4) pairs=4 ;; viaduct44) pairs=4 queues=4 ;; *-packed) PACKED=1 ;; esac
 	bench_nic $queues || return 1
-	if [ "$1" = testpmd ]; then bridge_testpmd; else bridge_viaduct $pairs; fi || return 1
+	if [[ $1 = testpmd* ]]; then bridge_testpmd; else bridge_viaduct $pairs; fi || return 1
 	# Warm-up: a bridge that has just started may lose what comes before it forwards.
 	generate $pairs 1 64 --count 1000 --window 32 >/dev/null
 	for len in $SIZES; do
 		closed_loop "$1" $pairs "$len" || ok=1
 	done
-	[ "$1" = testpmd ] || lost_inside >>"$OUT/$1.inside"
+	[[ $1 = testpmd* ]] || lost_inside >>"$OUT/$1.inside"
 	stop_bridge
 	return $ok
 }
 
 bench_b() {
-	local r who len bridges="viaduct viaduct4 viaduct44" v t f g
+	local r who len bridges="viaduct viaduct-packed viaduct4 viaduct44" v t f g k
 	title "(b) guest - bridge - veth - reflected - bridge - guest; bridge on CPU 0, guest on CPU 1, $WINDOW frames under way"
 	if command -v dpdk-testpmd >/dev/null; then
-		bridges="viaduct testpmd viaduct4 viaduct44"
+		bridges="viaduct testpmd viaduct-packed testpmd-packed viaduct4 viaduct44"
 	else
 		note "dpdk-testpmd is not installed: no comparison (apt-get install dpdk)"
 	fi
@@ -176,19 +182,25 @@ bench_b() {
 			round $who || { note "round $r of $who failed"; sed 's/^/    /' "$WORK"/*.log | tail -n 20; }
 		done
 	done
-	touch $OUT/{viaduct,testpmd,viaduct4,viaduct44}.{64,1500,lost,inside}
-	printf '  %6s %10s %10s %16s %10s %8s %20s %8s %8s\n' bytes viaduct testpmd "viaduct/testpmd" "4 pairs" "4 / 1" \
-		"4 pairs, 4 queues" "4 / 1" "of (c)"
+	touch $OUT/{viaduct,testpmd,viaduct-packed,testpmd-packed,viaduct4,viaduct44}.{64,1500,lost,inside}
+	printf '  %6s %-7s %10s %10s %16s %8s\n' bytes ring viaduct testpmd "viaduct/testpmd" "of (c)"
 	for len in $SIZES; do
-		v=$(median $OUT/viaduct.$len) t=$(median $OUT/testpmd.$len) f=$(median $OUT/viaduct4.$len) g=$(median $OUT/viaduct44.$len)
-		printf '  %6s %10s %10s %16s %10s %8s %20s %8s %8s\n' "$len" "$(mpps "$v")" "$(mpps "$t")" "$(ratio "$v" "$t")" \
-			"$(mpps "$f")" "$(ratio "$f" "$v")" "$(mpps "$g")" "$(ratio "$g" "$v")" \
-			"$([ -s $OUT/c1.$len ] && ratio "$v" "$(median $OUT/c1.$len)")"
-		note "  $len bytes: at least as fast as testpmd: $(bar "$v >= $t"); 4 pairs no slower than 1: on the same NIC $(bar "$f >= $v"), on one with 4 queues $(bar "$g >= $v")"
+		for k in split packed; do
+			f=; [ $k = packed ] && f=-packed
+			v=$(median $OUT/viaduct$f.$len) t=$(median $OUT/testpmd$f.$len)
+			printf '  %6s %-7s %10s %10s %16s %8s   at least as fast as testpmd: %s\n' "$len" $k "$(mpps "$v")" "$(mpps "$t")" \
+				"$(ratio "$v" "$t")" "$([ -s $OUT/c1.$len ] && ratio "$v" "$(median $OUT/c1.$len)")" "$(bar "$v >= $t")"
+		done
+	done
+	printf '  %6s %10s %10s %8s %20s %8s   (split rings)\n' bytes "1 pair" "4 pairs" "4 / 1" "4 pairs, 4 queues" "4 / 1"
+	for len in $SIZES; do
+		v=$(median $OUT/viaduct.$len) f=$(median $OUT/viaduct4.$len) g=$(median $OUT/viaduct44.$len)
+		printf '  %6s %10s %10s %8s %20s %8s\n' "$len" "$(mpps "$v")" "$(mpps "$f")" "$(ratio "$f" "$v")" "$(mpps "$g")" "$(ratio "$g" "$v")"
+		note "  $len bytes: 4 pairs no slower than 1: on the same NIC $(bar "$f >= $v"), on one with 4 queues $(bar "$g >= $v")"
 	done
 	note "  4 NIC queues on one core cost the kernel more than one queue does, without viaduct as well: see (c)"
 	note "  lost inside viaduct: $(cat $OUT/viaduct*.inside | sum): $(bar "$(cat $OUT/viaduct*.inside | sum) == 0")"
-	note "  lost end to end: viaduct $(cat $OUT/viaduct*.lost | sum), testpmd $(sum <$OUT/testpmd.lost)"
+	note "  lost end to end: viaduct $(cat $OUT/viaduct*.lost | sum), testpmd $(cat $OUT/testpmd*.lost | sum)"
 	note "  CPU time taken away from bridge and guest by others: $(sort -n $OUT/noise | tail -n 1 | awk '{printf "%.0f", 100 * $1}') % in the worst round, $(median $OUT/noise | awk '{printf "%.0f", 100 * $1}') % in the median"
 	for len in $SIZES; do
 		open_loop "$len" "$(calc "1.2 * $(median $OUT/viaduct.$len)" 0)" || MISSED=1
@@ -274,6 +286,57 @@ bench_d() {
 			"$(calc "$(median $OUT/d.$how.without)")" "$(calc "$(median $OUT/d.$how.with)")" \
 			"$(ratio "$(median $OUT/d.$how.with)" "$(median $OUT/d.$how.without)")"
 	done
+}
+
+# --- (e) ---------------------------------------------------------------------
+
+vm_tcp() { # FILE [-R]
+	local out
+	out=$(vm "timeout $((TIME + 8)) iperf3 -J -c $WIRE_IP -t $TIME ${2:-}" | jq '(.end.sum_received.bits_per_second // 0) / 1e9' 2>/dev/null)
+	echo "${out:-0}" >>"$1"
+}
+# vm_round HOW: a virtual machine on a bridge of its own, TCP both ways
+vm_round() {
+	local device=
+	clean_scene
+	make_nic 1 || return 1
+	case $1 in
+	on) start_viaduct --uplink nic0 --cpus 0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" ;;
+	off) start_viaduct --uplink nic0 --cpus 0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC,offloads=off" ;;
+	testpmd) bridge_testpmd ;;
+	testpmd-off) bridge_testpmd && device=,csum=off,guest_csum=off,gso=off ;;
+	esac || return 1
+	guest_initramfs && start_vm guest $(vhost_net "$SOCK" 1 "$device") && vm "ip addr add $GUEST_IP/24 dev eth0 && ip link set eth0 up" &&
+		wait_for 20 vm "ping -q -c 1 -W 1 $WIRE_IP" || return 1
+	in_wire iperf3 -s -D >/dev/null
+	wait_for 5 sh -c "nsenter --net=/run/netns/wire ss -ltn | grep -q :5201" || return 1
+	vm_tcp $OUT/e.out.$1 && vm_tcp $OUT/e.in.$1 -R
+	stop_bridge
+}
+bench_e() {
+	local r how dir a b t o hows="on off"
+	command -v dpdk-testpmd >/dev/null && hows="on off testpmd testpmd-off"
+	[ -e "$VM_DIR/vmlinuz" ] || { note "no kernel for a virtual machine: selftests/vm-images.sh fetches it"; return 1; }
+	QEMU_PROGRAM=$(newer_qemu || echo qemu-system-x86_64)
+	title "(e) TCP of a guest in QEMU $($QEMU_PROGRAM --version | grep -oE '[0-9]+\.[0-9]+' | head -n 1) (emulated: only the factors mean something), Gbit/s"
+	rm -f $OUT/e.*
+	for r in $(seq "$ROUNDS"); do
+		for how in $hows; do
+			vm_round $how || { note "round $r of $how failed"; tail -n 5 "$WORK"/*.log | sed 's/^/    /'; }
+		done
+	done
+	touch $OUT/e.{out,in}.{on,off,testpmd,testpmd-off}
+	printf '  %-14s %16s %14s %10s %10s %14s %16s %18s\n' direction "default offloads" "offloads off" "factor" testpmd "on / testpmd" \
+		"testpmd, off" "off / testpmd off"
+	for dir in out in; do
+		a=$(median $OUT/e.$dir.on) b=$(median $OUT/e.$dir.off) t=$(median $OUT/e.$dir.testpmd)
+		o=$(median $OUT/e.$dir.testpmd-off)
+		printf '  %-14s %16s %14s %10s %10s %14s %16s %18s   at least twice as fast as off: %s\n' \
+			"$([ $dir = out ] && echo "guest -> wire" || echo "wire -> guest")" "$(calc "$a" 3)" "$(calc "$b" 3)" "$(ratio "$a" "$b")" \
+			"$(calc "$t" 3)" "$(ratio "$a" "$t")" "$(calc "$o" 3)" "$(ratio "$b" "$o")" "$(bar "$a >= 2 * $b")"
+	done
+	note "off: the port offers no offloads; testpmd, off: the guest's device has none. testpmd with default offloads: 0 means that"
+	note "TCP stalled, because nobody finished the checksums that the guest left to its device"
 }
 
 mkdir -p "$WORK"

@@ -1,24 +1,95 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: BSD-2-Clause
-"""blob.py send|receive PORT FILE: one TCP connection that carries a file."""
+"""Known bytes from here to there.
+
+blob.py send|receive PORT FILE   one TCP connection that carries a file
+blob.py tftp PORT DIRECTORY      files over UDP (RFC 1350, with the blksize option of RFC 2348), until killed
+"""
+import os
 import socket
+import struct
 import sys
 
-verb, port, path = sys.argv[1:]
-server = socket.socket()
-server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-server.bind(("", int(port)))
-server.listen(1)
-peer, _ = server.accept()
-peer.settimeout(30)
-if verb == "send":
+
+def tcp(verb, port, path):
+    server = socket.socket()
+    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    server.bind(("", port))
+    server.listen(1)
+    peer, _ = server.accept()
+    peer.settimeout(30)
+    if verb == "send":
+        with open(path, "rb") as f:
+            peer.sendall(f.read())
+    else:
+        with open(path, "wb") as f:
+            while True:
+                part = peer.recv(65536)
+                if not part:
+                    break
+                f.write(part)
+    peer.close()
+
+
+def ask(sock, peer, packet, opcode, number):
+    """Sends until the answer with this number comes."""
+    for _ in range(20):
+        sock.sendto(packet, peer)
+        try:
+            while True:
+                data, peer_now = sock.recvfrom(65536)
+                if peer_now == peer and struct.unpack("!HH", data[:4]) == (opcode, number & 0xFFFF):
+                    return data[4:]
+        except socket.timeout:
+            continue
+    raise OSError("no answer")
+
+
+def transfer(sock, peer, request, directory):
+    writing = struct.unpack("!H", request[:2])[0] == 2
+    fields = request[2:].split(b"\0")
+    path = os.path.join(directory, os.path.basename(fields[0].decode()))
+    options = dict(zip(fields[2::2], fields[3::2]))
+    size = int(options.get(b"blksize", 512))
+    first = struct.pack("!HH", 4, 0)
+    if b"blksize" in options:
+        first = struct.pack("!H", 6) + b"blksize\0%d\0" % size
+    if writing:
+        with open(path, "wb") as f:
+            part = ask(sock, peer, first, 3, 1)
+            number = 1
+            while True:
+                f.write(part)
+                if len(part) < size:
+                    break
+                part = ask(sock, peer, struct.pack("!HH", 4, number & 0xFFFF), 3, number + 1)
+                number += 1
+        sock.sendto(struct.pack("!HH", 4, number & 0xFFFF), peer)
+        return
     with open(path, "rb") as f:
-        peer.sendall(f.read())
+        data = f.read()
+    if b"blksize" in options:
+        ask(sock, peer, first, 4, 0)
+    for number in range(len(data) // size + 1):
+        part = data[number * size:(number + 1) * size]
+        ask(sock, peer, struct.pack("!HH", 3, (number + 1) & 0xFFFF) + part, 4, number + 1)
+
+
+def tftp(port, directory):
+    server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    server.bind(("", port))
+    while True:
+        request, peer = server.recvfrom(65536)
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        sock.settimeout(0.3)
+        try:
+            transfer(sock, peer, request, directory)
+        except OSError as e:
+            print("tftp:", e, file=sys.stderr)
+
+
+verb, port, path = sys.argv[1:]
+if verb == "tftp":
+    tftp(int(port), path)
 else:
-    with open(path, "wb") as f:
-        while True:
-            part = peer.recv(65536)
-            if not part:
-                break
-            f.write(part)
-peer.close()
+    tcp(verb, int(port), path)

@@ -47,7 +47,7 @@ test_a_dpdk_guest_with_four_pairs_is_served_by_a_connecting_port() { guest_answe
 test_an_arp_broadcast_from_the_wire_reaches_the_dpdk_guest() {
 	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
 	start_testpmd 1 0
-	wait_for 30 port_is_up && wait_for 20 in_wire arping -c 1 -W 0.5 -I wire0 $GUEST_IP
+	wait_for 30 port_is_up && wait_for 20 in_wire arping -c 1 -w 1 -I wire0 $GUEST_IP
 }
 test_the_guests_negotiated_features_are_shown_by_name() {
 	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK" || return 1

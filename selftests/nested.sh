@@ -45,4 +45,31 @@ test_when_viaduct_ends_the_filter_of_the_nic_is_as_it_was() {
 }
 filter_has_not() { ! filter_has "$1"; }
 
+
+# --- a machine with two NUMA nodes, CPU and memory of each -------------------------
+
+# start_numa CPU-OF-VIADUCT CPU-OF-GUEST
+start_numa() {
+	nested_initramfs || return 1
+	VM_NODES=2 VM_CPUS=2 VM_RAM=1024 start_vm nested || return 1
+	vm "/bin/ip link add nic0 type veth peer name wire0 && /bin/ip link set nic0 up && /bin/ip link set wire0 up" || return 1
+	vm "(/bin/viaduct run --uplink nic0 --cpus $1 --port name=vm0,socket=/run/vm0.sock >/tmp/viaduct.log 2>&1 &) ; for i in 1 2 3 4 5 6 7 8 9 10 11 12 13 14 15 16 17 18 19 20; do grep -q ' ready' /tmp/viaduct.log && break; usleep 500000; done; cat /tmp/viaduct.log; grep -q ' ready' /tmp/viaduct.log" || return 1
+	vm "(taskset -c $2 /bin/viaduct-guest path=/run/vm0.sock,mac=$GUEST_MAC --sink >/tmp/guest.log 2>&1 &) ; for i in 1 2 3 4 5 6 7 8 9 10; do grep -q ready /tmp/guest.log && break; usleep 500000; done; grep -q ready /tmp/guest.log"
+}
+vm_status() { vm "viaduct status --json" | jq -r "$1"; }
+# Pages on each node of the mappings of viaduct that match: "N0=... N1=..."
+pages_of() { vm "grep -E '$1' /proc/\$(pidof viaduct)/numa_maps | grep -oE ' N[0-9]=[0-9]+'" | sort | awk -F= '{s[$1] += $2} END {for (n in s) printf "%s=%d", n, s[n]}' | tr -d ' '; }
+
+test_frames_are_on_the_numa_node_of_the_workers_cpu_and_ring_state_on_that_of_the_guests_memory() {
+	start_numa 1 1 || return 1
+	[ "$(vm_status .uplink.numa_node)" = 1 ] && [ "$(vm_status '.ports[0].numa_node')" = 1 ] || { vm_status '[.uplink.numa_node, .ports[0].numa_node]' >&2; return 1; }
+	[[ $(pages_of viaduct-umem) =~ ^N1=[0-9]+$ ]] || { die "UMEM: $(pages_of viaduct-umem)"; return 1; }
+	[[ $(pages_of 'prefer.*:1 ') == *N1=* ]] || die "ring state: $(vm "grep prefer /proc/\$(pidof viaduct)/numa_maps")"
+}
+test_a_guest_on_another_numa_node_gets_its_ring_state_there_and_the_log_says_where_the_frames_are() {
+	start_numa 0 1 || return 1
+	[ "$(vm_status .uplink.numa_node)" = 0 ] && [ "$(vm_status '.ports[0].numa_node')" = 1 ] || { vm_status '[.uplink.numa_node, .ports[0].numa_node]' >&2; return 1; }
+	vm "grep 'guest memory is on NUMA node 1, the frame buffers are on node 0' /tmp/viaduct.log"
+}
+
 run_tests

@@ -112,6 +112,18 @@ make_initramfs() {
 	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$out"
 }
 
+# vm_memory: QEMU arguments for the VM's memory, which a vhost-user back-end can map; VM_NODES=2 splits memory and CPUs.
+vm_memory() {
+	local i
+	if [ "${VM_NODES:-1}" = 1 ]; then
+		echo "-object memory-backend-memfd,id=mem,size=${VM_RAM}M,share=on -numa node,memdev=mem"
+		return
+	fi
+	for i in $(seq 0 $((VM_NODES - 1))); do
+		echo "-object memory-backend-memfd,id=mem$i,size=$((VM_RAM / VM_NODES))M,share=on -numa node,memdev=mem$i,cpus=$i"
+	done
+}
+
 # start_vm INITRAMFS QEMU-ARGUMENT...: in the background; waits until its shell answers.
 start_vm() {
 	local initrd=$VM_DIR/$1.cpio khz accel=tcg,thread=multi; shift
@@ -120,7 +132,7 @@ start_vm() {
 	VM_LOG=$WORK/vm.log
 	${VM_PREFIX:-} $QEMU_PROGRAM -accel $accel -cpu max,la57=off -M q35,usb=off,vmport=off -smp "${VM_CPUS:-2}" \
 		-nodefaults -no-user-config -display none -m "$VM_RAM" \
-		-object memory-backend-memfd,id=mem,size="${VM_RAM}M",share=on -numa node,memdev=mem \
+		$(vm_memory) \
 		-kernel "$VM_DIR/vmlinuz" -initrd "$initrd" -serial file:"$WORK/vm.console" \
 		-append "console=ttyS0 quiet mitigations=off tsc=reliable no_timer_check tsc_early_khz=$khz" \
 		-device virtio-serial -chardev socket,id=cmd,path="$WORK/vm.cmd",server=on,wait=off \

@@ -3,12 +3,12 @@
  * The bridge's own cost: a data path between AF_XDP rings in ordinary memory
  * and a guest's virtqueues, in one thread, without the kernel.
  *
- *   vd-bench-memory rx|tx LEN PACKETS
+ *   vd-bench-memory rx|tx LEN PACKETS [split|packed]
  *
  * Both ends are played by the loop itself and do as little as they can: the
  * guest's chains are written once and made available again by moving one index
- * (so it depends on chains coming back in order), the NIC writes descriptors
- * and metadata but no frames. What the loop costs beside datapath_rx() and
+ * (so it depends on chains coming back in order), or in a packed ring, which has
+ * no index, one by one; the NIC writes descriptors and metadata but no frames. What the loop costs beside datapath_rx() and
  * datapath_tx() is therefore small, and callgrind can leave it out
  * (--toggle-collect=datapath_rx). Frames are checked to have arrived.
  */
@@ -46,6 +46,8 @@ struct side {
 	struct { uint16_t flags, idx, ring[RING], used_event; } avail;
 	struct { uint16_t flags, idx; struct vring_used_elem ring[RING]; uint16_t avail_event; } used
 		__attribute__((aligned(64)));
+	struct vring_packed_desc packed[RING] __attribute__((aligned(64)));
+	struct vring_packed_desc_event driver, device;
 	uint8_t buf[RING][BUF] __attribute__((aligned(4096)));
 } __attribute__((aligned(4096)));
 
@@ -58,6 +60,9 @@ struct bench {
 	struct fdb fdb;
 	struct vd_flow flow[VD_MAX_PORTS];
 	uint32_t len;
+	bool packed;
+	unsigned next;		/* packed: the descriptor to be lent next, and the driver's wrap counter */
+	bool wrap;
 };
 
 static void make_frame(uint8_t *to, const uint8_t *dst, const uint8_t *src, uint32_t len)
@@ -82,14 +87,46 @@ static void lay_out(struct bench *b, enum virtq_dir dir)
 			.flags = dir == VIRTQ_RX ? VRING_DESC_F_WRITE : 0,
 		};
 		s->avail.ring[i] = (uint16_t)i;
+		s->packed[i] = (struct vring_packed_desc){
+			.addr = s->desc[i].addr,
+			.len = s->desc[i].len,
+			.flags = (uint16_t)(s->desc[i].flags | 1 << VRING_PACKED_DESC_F_AVAIL),
+		};
 		if (dir == VIRTQ_TX)
 			make_frame(s->buf[i] + HDR_LEN, wire_mac, guest_mac, b->len);
 	}
 }
 
-/* Everything the bridge has given back is lent again. */
-static void lend(struct side *s)
+/* The driver's wrap counter is 1 in the first round, in which all were lent by lay_out(). */
+static void lend_packed(struct bench *b, struct side *s)
 {
+	for (unsigned n = 0; n < RING; n++) {
+		struct vring_packed_desc *d = &s->packed[b->next];
+		uint16_t flags = load_acquire(&d->flags);
+		bool avail = flags >> VRING_PACKED_DESC_F_AVAIL & 1, used = flags >> VRING_PACKED_DESC_F_USED & 1;
+
+		if (used != b->wrap || avail != used)
+			return;
+		d->addr = s->desc[b->next].addr;
+		d->len = s->desc[b->next].len;
+		d->id = 0;
+		flags = (uint16_t)(s->desc[b->next].flags |
+				   1 << (b->wrap ? VRING_PACKED_DESC_F_USED : VRING_PACKED_DESC_F_AVAIL));
+		store_release(&d->flags, flags);
+		if (++b->next == RING) {
+			b->next = 0;
+			b->wrap = !b->wrap;
+		}
+	}
+}
+
+/* Everything the bridge has given back is lent again. */
+static void lend(struct bench *b, struct side *s)
+{
+	if (b->packed) {
+		lend_packed(b, s);
+		return;
+	}
 	store_release(&s->avail.idx, (uint16_t)(load_acquire(&s->used.idx) + RING));
 }
 
@@ -109,6 +146,13 @@ static int start_ring(struct bench *b, enum virtq_dir dir)
 	cfg.desc = ((struct side *)iov.iov_base)->desc;
 	cfg.avail = (struct vring_avail *)(void *)&((struct side *)iov.iov_base)->avail;
 	cfg.used = (struct vring_used *)(void *)&((struct side *)iov.iov_base)->used;
+	if (b->packed) {
+		cfg.features |= 1ull << VIRTIO_F_RING_PACKED;
+		cfg.base = 0x80008000;
+		cfg.desc = ((struct side *)iov.iov_base)->packed;
+		cfg.avail = &((struct side *)iov.iov_base)->driver;
+		cfg.used = &((struct side *)iov.iov_base)->device;
+	}
 	lay_out(b, dir);
 	vq->enabled = 1;
 	return virtq_start(vq, &cfg);
@@ -194,7 +238,7 @@ static uint64_t run_rx(struct bench *b, uint64_t packets)
 	while (sent < packets) {
 		struct dp_result res = { 0 };
 
-		lend(&b->guest[VIRTQ_RX]);
+		lend(b, &b->guest[VIRTQ_RX]);
 		sent += nic_receive(b, packets - sent < BURST ? (unsigned)(packets - sent) : BURST);
 		datapath_rx(b->dp, sent, &res);
 	}
@@ -208,7 +252,7 @@ static uint64_t run_tx(struct bench *b, uint64_t packets)
 	while (got < packets) {
 		struct dp_result res = { 0 };
 
-		lend(&b->guest[VIRTQ_TX]);
+		lend(b, &b->guest[VIRTQ_TX]);
 		datapath_tx(b->dp, got, &res);
 		got += nic_send(b);
 		if (!res.work)
@@ -246,10 +290,13 @@ int main(int argc, char **argv)
 	bool rx = argc > 1 && !strcmp(argv[1], "rx");
 	int ret;
 
-	if (argc != 4 || (!rx && strcmp(argv[1], "tx"))) {
-		fprintf(stderr, "usage: vd-bench-memory rx|tx LEN PACKETS\n");
+	if (argc < 4 || argc > 5 || (!rx && strcmp(argv[1], "tx")) ||
+	    (argc == 5 && strcmp(argv[4], "split") && strcmp(argv[4], "packed"))) {
+		fprintf(stderr, "usage: vd-bench-memory rx|tx LEN PACKETS [split|packed]\n");
 		return 2;
 	}
+	b.packed = argc == 5 && !strcmp(argv[4], "packed");
+	b.wrap = true;
 	b.len = (uint32_t)strtoul(argv[2], NULL, 10);
 	packets = strtoull(argv[3], NULL, 10);
 	if (b.len < 14 || b.len > NICQ_MAX_FRAME(CHUNK) || !packets) {
@@ -264,7 +311,8 @@ int main(int argc, char **argv)
 	from = clock_now();
 	done = rx ? run_rx(&b, packets) : run_tx(&b, packets);
 	ns = clock_now() - from;
-	printf("{\"direction\": \"%s\", \"len\": %u, \"packets\": %llu, \"pps\": %.0f}\n", rx ? "rx" : "tx", b.len,
+	printf("{\"direction\": \"%s\", \"ring\": \"%s\", \"len\": %u, \"packets\": %llu, \"pps\": %.0f}\n", rx ? "rx" : "tx",
+	       b.packed ? "packed" : "split", b.len,
 	       (unsigned long long)done, (double)done * 1e9 / (double)ns);
 	tear_down(&b);
 	if (done < packets) {
