@@ -95,7 +95,8 @@ $(BUILD)/selftests/%: selftests/%.c selftests/xdp_env.c $(wildcard selftests/*.h
 
 unit: $(TESTS:%=$(BUILD)/tests/%)
 fuzzers: $(FUZZERS:%=$(BUILD)/tests/%)
-rootprogs: $(BUILD)/selftests/prog_verdicts $(BUILD)/selftests/uplink_veth $(BUILD)/selftests/offload_corpus
+rootprogs: $(BUILD)/selftests/prog_verdicts $(BUILD)/selftests/uplink_veth $(BUILD)/selftests/uplink_features \
+	$(BUILD)/selftests/offload_corpus
 
 deps:
 	@selftests/deps.sh check

@@ -138,6 +138,81 @@ test_an_xdp_program_taken_away_is_noticed() {
 	bpftool link detach pinned /sys/fs/bpf/viaduct/nic0/link || return 1
 	wait_for 5 link_map_is 0 reason VD_REASON_ERROR && stop_viaduct && nothing_is_left
 }
+# tcp_passes FROM TO ADDRESS MIB: bytes sent from one namespace arrive in the other as they were, both ways at once.
+tcp_passes() {
+	local sum="$WORK/tcp.$RANDOM"
+	"$2" timeout 60 python3 -c 'import hashlib, random, socket, sys, threading
+s = socket.socket(); s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1); s.bind(("", 5001)); s.listen(1)
+open(sys.argv[1] + ".ready", "w").close()
+c, _ = s.accept()
+def send():
+    c.sendall(random.Random(2).randbytes(int(sys.argv[2]) << 20)); c.shutdown(socket.SHUT_WR)
+t = threading.Thread(target=send); t.start()
+h = hashlib.sha256()
+while d := c.recv(1 << 20): h.update(d)
+t.join()
+open(sys.argv[1], "w").write(h.hexdigest())' "$sum" "$4" &
+	wait_for 20 test -e "$sum.ready" || return 1
+	"$1" timeout 60 python3 -c 'import hashlib, random, socket, sys, threading, time
+a, b = (random.Random(n).randbytes(int(sys.argv[2]) << 20) for n in (1, 2))
+c = socket.create_connection((sys.argv[1], 5001), 10)
+def send():
+    c.sendall(a); c.shutdown(socket.SHUT_WR)
+t = threading.Thread(target=send); t.start()
+h = hashlib.sha256()
+while d := c.recv(1 << 20): h.update(d)
+t.join()
+assert h.digest() == hashlib.sha256(b).digest(), "other bytes than were sent"
+open(sys.argv[3], "w").write(hashlib.sha256(a).hexdigest())' "$3" "$4" "$sum.want" || return 1
+	wait_for 10 test -s "$sum" && cmp "$sum" "$sum.want"
+}
+jumbo_up() {
+	make_nic 1 && ip link set nic0 mtu 9000 && in_wire ip link set wire0 mtu 9000 &&
+		start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK" "$@" && start_tap_guest && in_guest ip link set tap0 mtu 9000
+}
+# Pings with frames of the largest size, which may not be fragmented.
+pings_large() { "$1" timeout 20 ping -q -c 5 -i 0.05 -W 2 -M do -s "${3:-8972}" "$2" >"$WORK/ping.log" 2>&1 || { cat "$WORK/ping.log" >&2; return 1; }; }
+test_jumbo_frames_pass_both_ways() {
+	local s
+	jumbo_up && status_is .uplink.xdp.multi_buffer true || return 1
+	pings_large in_guest $WIRE_IP && pings_large in_wire $GUEST_IP || return 1
+	for s in 3000 3770 3800 3840 5000 7600 7680 8000; do
+		pings_large in_guest $WIRE_IP $s && pings_large in_wire $GUEST_IP $s || return 1
+	done
+	! pings_large in_guest $WIRE_IP 8973 2>/dev/null && ledger_balances
+}
+test_tcp_with_jumbo_frames_arrives_as_it_was_sent() {
+	jumbo_up && pings in_guest $WIRE_IP && tcp_passes in_guest in_wire $WIRE_IP 10 && tcp_passes in_wire in_guest $GUEST_IP 10 &&
+		ledger_balances
+}
+test_a_jumbo_broadcast_reaches_the_guest_and_the_host() {
+	jumbo_up || return 1
+	hears in_guest tap0 ffffffffffff0200000000bb88b5 "$WORK/g" && hears env nic0 ffffffffffff0200000000bb88b5 "$WORK/h" || return 1
+	send_raw in_wire wire0 ffffffffffff 0200000000bb 88b5 "$(printf 'ab%.0s' $(seq 1 9000))"
+	wait_for 5 test -s "$WORK/g" && wait_for 5 test -s "$WORK/h" || return 1
+	[ "$(wc -c <"$WORK/g")" = 18028 ] && [ "$(wc -c <"$WORK/h")" = 18028 ]
+}
+test_tcp_with_segmentation_by_us_arrives_as_it_was_sent() {
+	up && start_tap_guest && pings in_guest $WIRE_IP && tcp_passes in_guest in_wire $WIRE_IP 10 &&
+		tcp_passes in_wire in_guest $GUEST_IP 10 || return 1
+	status_is '.ports[0].pair[0].tx.offloads.large_packets > 0' true && ledger_balances
+}
+test_the_drivers_hash_serves_ping_and_tcp() {
+	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK" --rx-hash driver && start_tap_guest || return 1
+	status_is .uplink.xdp.rx_hash.by driver || skip "$(status .uplink.xdp.rx_hash.why_not_driver)" || return
+	pings in_guest $WIRE_IP && pings in_wire $GUEST_IP && tcp_passes in_guest in_wire $WIRE_IP 10 &&
+		tcp_passes in_wire in_guest $GUEST_IP 10
+}
+test_checksums_left_to_the_kernel_serve_ping_and_tcp() {
+	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK" --tx-checksum driver && start_tap_guest || return 1
+	status_is .uplink.xdp.tx_checksum.by driver || skip "$(status .uplink.xdp.tx_checksum.why_not_driver)" || return
+	pings in_guest $WIRE_IP && pings in_wire $GUEST_IP && tcp_passes in_guest in_wire $WIRE_IP 10 &&
+		tcp_passes in_wire in_guest $GUEST_IP 10 && ledger_balances
+}
+test_checksums_left_to_the_kernel_serve_jumbo_frames() {
+	jumbo_up --tx-checksum driver --rx-hash driver && pings_large in_guest $WIRE_IP && tcp_passes in_guest in_wire $WIRE_IP 10 &&
+		tcp_passes in_wire in_guest $GUEST_IP 10 && ledger_balances
+}
 loops_now() { status '[.workers[].loops] | add'; }
 # A worker that spins makes hundreds of thousands of loops a second; one that sleeps makes some tens.
 worker_is_quiet() {

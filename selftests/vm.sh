@@ -130,7 +130,7 @@ start_vm() {
 	khz=$(awk '/cpu MHz/ {printf "%d", $4 * 1000; exit}' /proc/cpuinfo)
 	rm -f "$WORK/vm.cmd"
 	VM_LOG=$WORK/vm.log
-	${VM_PREFIX:-} $QEMU_PROGRAM -accel $accel -cpu max,la57=off -M q35,usb=off,vmport=off -smp "${VM_CPUS:-2}" \
+	${VM_PREFIX:-} $QEMU_PROGRAM -accel $accel -cpu "${VM_CPU:-max,la57=off}" -M q35,usb=off,vmport=off -smp "${VM_CPUS:-2}" \
 		-nodefaults -no-user-config -display none -m "$VM_RAM" \
 		$(vm_memory) \
 		-kernel "$VM_DIR/vmlinuz" -initrd "$initrd" -serial file:"$WORK/vm.console" \

@@ -150,11 +150,13 @@ static inline bool dp_wire_raw(struct dp_bed *b, const uint8_t *f, uint32_t len,
 }
 
 /* One piece of a frame comes in; only the first one has metadata. The test counts the frame. */
-static inline void dp_wire_piece(struct dp_bed *b, const uint8_t *f, uint32_t len, const struct vd_meta *meta, bool more)
+static inline void dp_wire_piece(struct dp_bed *b, const uint8_t *f, uint32_t len, const struct vd_meta *meta,
+				 bool more)
 {
-	uint64_t addr;
+	uint64_t addr = 0;
 
-	guest_must(*b->q.rx.producer - *b->q.rx.consumer < b->q.rx.size && kernel_fill(&b->q, &addr), "rx ring is full");
+	guest_must(*b->q.rx.producer - *b->q.rx.consumer < b->q.rx.size, "rx ring is full");
+	guest_must(kernel_fill(&b->q, &addr), "fill ring is empty");
 	addr += NICQ_DATA_OFFSET;
 	memcpy(b->q.umem + addr, f, len);
 	if (meta)

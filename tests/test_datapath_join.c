@@ -365,7 +365,7 @@ struct soak {
 	uint64_t joined;
 };
 
-/* A packet of one of the flows: what it has of it is not older than what came before. Frames may be missing in between. */
+/* A packet of one of the flows, with frames that are newer than what came before. Some may be missing in between. */
 static void soak_take(struct soak *s, struct dp_end *e)
 {
 	struct virtio_net_hdr_v1 hdr;

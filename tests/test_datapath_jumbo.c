@@ -433,26 +433,6 @@ static void large_packets_are_cut_to_long_frames(void **state)
 	assert_int_equal(e->vq->resume, 0);
 }
 
-static void only_the_first_piece_asks_for_a_checksum(void **state)
-{
-	const struct offload o = offload_tcp6(8000);
-	struct virtio_net_hdr_v1 hdr = offload_header(&o, 0);
-	struct nicq_tx_request r;
-	struct dp_bed *b = *state;
-	uint32_t first;
-
-	b->q.tx_checksum = true;
-	first = *b->q.tx.consumer;
-	assert_true(dp_send_hdr(&b->tx[0][0], &hdr, frame, offload_build(frame, &o, false)));
-	dp_tx(b);
-	expect_pieces(b, offload_len(&o), XDP_TX_METADATA);
-	assert_memory_equal(buf, frame, offload_len(&o));
-	memcpy(&r, b->q.umem + ((struct xdp_desc *)b->q.tx.ring)[first & b->q.tx.mask].addr - sizeof(r), sizeof(r));
-	assert_int_equal(r.flags, NICQ_TX_CHECKSUM);
-	assert_int_equal(r.csum_start, 54);
-	assert_int_equal(r.csum_offset, 16);
-}
-
 static void a_checksum_is_finished_over_all_pieces(void **state)
 {
 	struct offload o = offload_tcp4(8901);
@@ -464,6 +444,24 @@ static void a_checksum_is_finished_over_all_pieces(void **state)
 	expect_pieces(b, offload_len(&o), 0);
 	offload_build(want, &o, true);
 	assert_memory_equal(buf, want, offload_len(&o));
+}
+
+static void only_a_frame_in_one_piece_leaves_its_checksum_to_the_nic(void **state)
+{
+	const struct offload o = offload_tcp6(2 * MSS + 100);
+	struct virtio_net_hdr_v1 hdr = offload_header(&o, MSS);
+	struct dp_bed *b = *state;
+	struct offload cut;
+
+	b->q.tx_checksum = true;
+	assert_true(dp_send_hdr(&b->tx[0][0], &hdr, frame, offload_build(frame, &o, false)));
+	dp_tx(b);
+	for (unsigned i = 0; i < offload_count(&o, 8940); i++) {
+		cut = offload_cut(&o, 8940, i);
+		expect_pieces(b, offload_len(&cut), i == 2 ? XDP_TX_METADATA : 0);
+		offload_build(want, &cut, i != 2);
+		assert_memory_equal(buf, want, offload_len(&cut));
+	}
 }
 
 static void memory_that_breaks_amid_a_long_frame_cancels_all_its_pieces(void **state)
@@ -505,8 +503,8 @@ int main(void)
 		BOTH(a_long_frame_leaves_whole_or_not_at_all),
 		BOTH(a_long_frame_gets_its_turn_though_a_neighbour_sends_all_the_time),
 		BOTH(large_packets_are_cut_to_long_frames),
-		BOTH(only_the_first_piece_asks_for_a_checksum),
 		BOTH(a_checksum_is_finished_over_all_pieces),
+		BOTH(only_a_frame_in_one_piece_leaves_its_checksum_to_the_nic),
 		BOTH(memory_that_breaks_amid_a_long_frame_cancels_all_its_pieces),
 	};
 

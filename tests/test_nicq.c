@@ -398,6 +398,83 @@ static void no_frame_is_lost_or_doubled_whatever_the_order(void **state)
 	assert_int_equal(frames_check(&q->frames), 0);
 }
 
+static void pieces_of_a_frame_are_taken_only_with_multi_buffer(void **state)
+{
+	struct nicq *q = *state;
+	struct nicq_pkt p[4];
+	uint64_t addr;
+
+	nicq_refill(q);
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(kernel_take_fill(q, &addr));
+		kernel_put_rx(q, addr + NICQ_DATA_OFFSET, 100, i % 2 ? 0 : XDP_PKT_CONTD);
+	}
+	assert_int_equal(nicq_rx(q, p, 4), 2);
+	assert_int_equal(q->stats.rx_invalid, 2);
+	assert_false(p[0].more || p[1].more);
+	nicq_recycle(q, &p[0]);
+	nicq_recycle(q, &p[1]);
+	q->sg = true;
+	for (unsigned i = 0; i < 4; i++) {
+		assert_true(kernel_take_fill(q, &addr));
+		kernel_put_rx(q, addr + NICQ_DATA_OFFSET, 100, i == 3 ? 1u << 5 : i % 2 ? 0 : XDP_PKT_CONTD);
+	}
+	assert_int_equal(nicq_rx(q, p, 4), 3);	/* an option that we do not know is not taken */
+	assert_int_equal(q->stats.rx_invalid, 3);
+	assert_true(p[0].more && !p[1].more && p[2].more);
+	for (unsigned i = 0; i < 3; i++)
+		nicq_recycle(q, &p[i]);
+	assert_int_equal(q->frames.count[FRAME_HELD], 0);
+}
+
+static void a_frame_in_pieces_counts_once_and_says_where_it_goes_on(void **state)
+{
+	struct nicq *q = *state;
+	struct xdp_desc d;
+	uint32_t frame;
+
+	q->sg = true;
+	assert_int_equal(nicq_max_frame(q), NICQ_PIECES * NICQ_MAX_FRAME(CHUNK));
+	assert_int_equal(nicq_tx_room(q, 3), 3);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_non_null(nicq_tx_buf(q, &frame));
+		nicq_tx_stage(q, frame, 1000, i < 2);
+	}
+	nicq_tx_flush(q);
+	for (unsigned i = 0; i < 3; i++) {
+		assert_true(kernel_send(q, &d));
+		assert_int_equal(d.options, i < 2 ? XDP_PKT_CONTD : 0);
+		assert_int_equal(d.len, 1000);
+	}
+	assert_int_equal(q->stats.tx_packets, 1);
+	assert_int_equal(q->stats.tx_bytes, 3000);
+	nicq_reap(q);
+}
+
+static void a_request_for_a_checksum_lies_in_front_of_the_frame_and_is_not_metadata(void **state)
+{
+	struct nicq *q = *state;
+	struct nicq_tx_request r;
+	struct nicq_pkt p;
+	struct xdp_desc d;
+	uint32_t frame;
+
+	assert_int_equal(nicq_tx_room(q, 1), 1);
+	assert_non_null(nicq_tx_buf(q, &frame));
+	nicq_tx_stage(q, frame, 100, false);
+	nicq_tx_request_checksum(q, frame, 34, 16);
+	nicq_tx_flush(q);
+	assert_true(kernel_send(q, &d));
+	assert_int_equal(d.options, XDP_TX_METADATA);
+	memcpy(&r, q->umem + d.addr - sizeof(r), sizeof(r));
+	assert_int_equal(r.flags, NICQ_TX_CHECKSUM);
+	assert_int_equal(r.csum_start, 34);
+	assert_int_equal(r.csum_offset, 16);
+	p = (struct nicq_pkt){ .data = q->umem + d.addr };
+	assert_null(nicq_meta(&p));
+	nicq_reap(q);
+}
+
 #define nicq_test(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -414,6 +491,9 @@ int main(void)
 		nicq_test(a_frame_that_is_not_sent_after_all_goes_back),
 		cmocka_unit_test(the_kernel_gets_more_frames_when_it_runs_low),
 		cmocka_unit_test(frames_that_were_not_needed_for_long_are_taken_back),
+		nicq_test(pieces_of_a_frame_are_taken_only_with_multi_buffer),
+		nicq_test(a_frame_in_pieces_counts_once_and_says_where_it_goes_on),
+		nicq_test(a_request_for_a_checksum_lies_in_front_of_the_frame_and_is_not_metadata),
 		nicq_test(no_frame_is_lost_or_doubled_whatever_the_order),
 	};
 

@@ -6,6 +6,7 @@
  * so they never wait for us, and we wait at most one batch for them.
  */
 #include <errno.h>
+#include <poll.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
@@ -327,6 +328,17 @@ static void report_broken(struct port *p, unsigned index, enum virtq_error why)
 	attach_update(p);
 }
 
+/* A worker that has been inside write() for long and could not leave it: without room, not just without a CPU. */
+static bool call_stuck(const struct virtq *vq, uint64_t now_ns)
+{
+	uint64_t since = READ_ONCE(vq->call_since_ns);
+	struct pollfd pfd = { .fd = READ_ONCE(vq->callfd), .events = POLLOUT };
+
+	if (!since || now_ns <= since || now_ns - since <= CALL_STUCK_NS)
+		return false;
+	return poll(&pfd, 1, 0) == 0;
+}
+
 void attach_check(struct port *p, uint64_t now_ns)
 {
 	struct session *s = endpoint_session(p->endpoint);
@@ -340,9 +352,8 @@ void attach_check(struct port *p, uint64_t now_ns)
 	for (unsigned i = 0; i < 2 * p->pairs; i++) {
 		struct virtq *vq = port_vq(p, i);
 		uint32_t *seen = &p->broken_seen[i / 32], bit = 1u << i % 32;
-		uint64_t since = READ_ONCE(vq->call_since_ns);
 
-		if (since && now_ns > since && now_ns - since > CALL_STUCK_NS) {
+		if (call_stuck(vq, now_ns)) {
 			rescue_workers(p->bridge);
 			endpoint_kick_out(p->endpoint, "its call fd blocks");
 			return;

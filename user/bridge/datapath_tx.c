@@ -88,7 +88,8 @@ static bool send_frame(struct datapath *dp, struct dp_tx *tx, const struct virtq
 
 	if (unlikely(!n))
 		return true;
-	dp->plan.leave_checksum = dp->nicq->tx_checksum && dp->plan.csum_start;
+	/* Of a frame in pieces, a kernel that finishes the checksum in software sums the first piece only. */
+	dp->plan.leave_checksum = dp->nicq->tx_checksum && dp->plan.csum_start && n == 1;
 	segment_write(&dp->plan, p, i, to, n);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);	/* the mark is set by a handler on this thread */
 	if (unlikely(gmem_broken(tx->vq->mem))) {	/* zeroes, not the guest's packet */
@@ -101,7 +102,7 @@ static bool send_frame(struct datapath *dp, struct dp_tx *tx, const struct virtq
 		note_source(dp, tx, src, now_ns);
 	for (unsigned k = 0; k < n; k++) {
 		nicq_tx_stage(dp->nicq, frame[k], (uint32_t)to[k].iov_len, k + 1 < n);
-		if (unlikely(!k && dp->plan.leave_checksum))
+		if (unlikely(dp->plan.leave_checksum))
 			nicq_tx_request_checksum(dp->nicq, frame[0], dp->plan.csum_start, dp->plan.csum_offset);
 	}
 	return true;
@@ -118,8 +119,8 @@ static void count_offload(struct virtq *vq, const struct virtq_pkt *p, uint32_t 
 }
 
 /*
- * A packet that needs more than a copy into one chunk. It may become more frames than there is room for: then it stays in
- * the ring, and the next turn goes on with the frame that vq->resume says. Return: false when it stays.
+ * A packet that needs more than a copy into one chunk. It may become more frames than there is room for: then it stays
+ * in the ring, and the next turn goes on with the frame that vq->resume says. Return: false when it stays.
  */
 static __attribute__((noinline)) bool send_complex(struct datapath *dp, struct dp_tx *tx, const struct virtq_pkt *p,
 						     unsigned *room, uint64_t now_ns)

@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What ring.c needs from each kind of ring, and gives to both. Private to the driver's rings. */
+/*
+ * What ring.c needs from each kind of ring, and what both kinds need to take
+ * buffers back (ring_back.c). Private to the driver's rings.
+ */
 #ifndef VIADUCT_DRIVER_RING_KINDS_H
 #define VIADUCT_DRIVER_RING_KINDS_H
 

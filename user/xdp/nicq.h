@@ -170,8 +170,8 @@ static inline void nicq_tx_stage(struct nicq *q, uint32_t frame, uint32_t len, b
 }
 
 /*
- * Asks the NIC to finish the checksum of the frame of which @frame is the first piece and was staged last, when tx_checksum
- * says that it can. The field holds the pseudo header's sum. @start, @offset: as in the virtio-net header, bytes.
+ * Asks the NIC to finish the checksum of the frame that was staged last, in one piece, when tx_checksum says that it
+ * can. The field holds the pseudo header's sum. @start, @offset: as in the virtio-net header, bytes.
  */
 static inline void nicq_tx_request_checksum(struct nicq *q, uint32_t frame, uint16_t start, uint16_t offset)
 {
