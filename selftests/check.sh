@@ -69,5 +69,5 @@ one "man pages are clean" mandoc -Tlint -Werror doc/viaduct.8 doc/viaduct-guest.
 echo "== selftests with real front-ends (root)"
 one "guest kernel and initramfs" selftests/vm-images.sh
 one "install and uninstall layout" selftests/install.sh
-for t in life guest steering nic dpdk qemu qemu-new nested; do [ -e selftests/$t.sh ] && script selftests/$t.sh; done
+for t in life guest steering nic dpdk matrix qemu qemu-new nested; do [ -e selftests/$t.sh ] && script selftests/$t.sh; done
 finish
