@@ -46,6 +46,18 @@ test_when_viaduct_ends_the_filter_of_the_nic_is_as_it_was() {
 filter_has_not() { ! filter_has "$1"; }
 
 
+# --- a kernel older than 6.6 -------------------------------------------------------
+
+test_without_multi_buffer_sockets_an_mtu_of_9000_is_refused_with_the_mtu_that_works() {
+	local out
+	nested_initramfs && VM_CPUS=1 VM_RAM=512 start_vm nested || return 1
+	vm "uname -r" | awk -F. '{exit !($1 > 6 || ($1 == 6 && $2 >= 6))}' && { skip "the kernel at hand has them: $(vm "uname -r")"; return; }
+	vm "/bin/ip link add nic0 mtu 9000 type veth peer name wire0 mtu 9000 && /bin/ip link set nic0 up && /bin/ip link set wire0 up" || return 1
+	out=$(vm "timeout 20 viaduct run --uplink nic0 --port name=vm0,socket=/run/vm0.sock 2>&1") && { die "it started: $out"; return 1; }
+	[[ $out == *"MTU 9000 needs multi-buffer AF_XDP, which this kernel lacks (6.6 has it): ip link set dev nic0 mtu 3498"* ]] || { die "$out"; return 1; }
+	vm "/bin/ip link set nic0 mtu 3498; (viaduct run --uplink nic0 --port name=vm0,socket=/run/vm0.sock >/tmp/viaduct.log 2>&1 &) ; for i in 1 2 3 4 5 6 7 8 9 10; do grep -q ' ready' /tmp/viaduct.log && break; usleep 500000; done; cat /tmp/viaduct.log; grep -q ' ready' /tmp/viaduct.log"
+}
+
 # --- a machine with two NUMA nodes, CPU and memory of each -------------------------
 
 # start_numa CPU-OF-VIADUCT CPU-OF-GUEST

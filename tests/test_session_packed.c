@@ -205,6 +205,53 @@ static void the_kind_of_rings_cannot_change_while_one_runs(void **state)
 	expect_nack(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
 }
 
+static void after_a_reset_the_guest_may_choose_split_rings(void **state)
+{
+	struct fixture *f = *state;
+
+	with_packed_memory(f);
+	starts_at(f, 0x80008000);
+	f->fake.base = 0x80058005;
+	expect_ok(f, vu_u64(VHOST_USER_SET_STATUS, 0));
+	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
+	assert_int_equal(ring(f, 0)->base, 0);
+	expect_nack(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 100));
+	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 128));
+}
+
+static void a_size_that_makes_the_packed_ring_too_long_is_refused_at_the_kick(void **state)
+{
+	struct fixture *f = *state;
+	struct vhost_user_msg m = vu_addr(0, VU_USER);
+
+	with_packed_memory(f);
+	m.payload.addr.desc = LAST - 100 * 16;
+	expect_ok(f, m);
+	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 101));
+	expect_nack_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
+	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 100));
+	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
+	assert_true(f->fake.running[0]);
+}
+
+static void what_is_not_offered_takes_away_nothing_but_what_depends_on_it(void **state)
+{
+	(void)state;
+	for (unsigned bit = 0; bit < 64; bit++) {
+		const struct port_config cfg = { .pairs = 1, .without = 1ull << bit & PORT_FEATURES };
+		uint64_t gone = attach_features(&(struct port_config){ .pairs = 1 }) & ~attach_features(&cfg);
+
+		if (!cfg.without)
+			continue;
+		assert_true(gone & cfg.without);
+		if (bit == VIRTIO_NET_F_CSUM)
+			gone &= ~VNET_HOST_OFFLOADS;
+		if (bit == VIRTIO_NET_F_GUEST_CSUM)
+			gone &= ~VNET_GUEST_OFFLOADS;
+		assert_int_equal(gone & ~cfg.without, 0);
+	}
+}
+
 static void what_a_port_offers_depends_on_its_configuration_only(void **state)
 {
 	const struct port_config all = { .pairs = 1 }, same = { .pairs = 4 };
@@ -236,6 +283,9 @@ int main(void)
 		P(the_same_features_again_leave_the_position_alone),
 		P(get_vring_base_answers_with_both_halves),
 		P(the_kind_of_rings_cannot_change_while_one_runs),
+		P(after_a_reset_the_guest_may_choose_split_rings),
+		P(a_size_that_makes_the_packed_ring_too_long_is_refused_at_the_kick),
+		cmocka_unit_test(what_is_not_offered_takes_away_nothing_but_what_depends_on_it),
 		cmocka_unit_test(what_a_port_offers_depends_on_its_configuration_only),
 	};
 
