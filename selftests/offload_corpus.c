@@ -432,7 +432,7 @@ static void join_and_cut(struct offload o, unsigned n, uint32_t last)
 			o.flags |= O_PSH;
 		}
 		iov[i] = (struct iovec){ frame[i], offload_build(frame[i], &o, true) };
-		in[i] = (struct coalesce_in){ &iov[i], 1, (uint32_t)iov[i].iov_len, 0 };
+		in[i] = (struct coalesce_in){ .piece = &iov[i], .npieces = 1, .len = (uint32_t)iov[i].iov_len };
 		o.seq += o.payload;
 		o.from += o.payload;
 		o.id++;

@@ -61,7 +61,7 @@ static inline unsigned add_raw(const void *data, uint32_t len)
 	before[n] = malloc(len);
 	memcpy(frame[n], data, len);
 	iov[n][0] = (struct iovec){ frame[n], len };
-	in[n] = (struct coalesce_in){ iov[n], 1, len, 1000 };
+	in[n] = (struct coalesce_in){ .piece = iov[n], .npieces = 1, .len = len, .when = 1000 };
 	barrier[n] = true;
 	return n++;
 }

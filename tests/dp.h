@@ -44,7 +44,6 @@ struct dp_end {
 	uint64_t got;			/* rx: frames taken */
 	uint64_t offered;		/* tx: packets sent */
 	uint64_t taken;			/* tx: packets that came back */
-	uint64_t abandoned;		/* tx: frames that left of packets that were then discarded or begun anew */
 };
 
 struct dp_bed {
@@ -531,7 +530,7 @@ static inline void dp_check_tx(struct dp_bed *b)
 			struct dp_end *e = &b->tx[i][k];
 			const struct virtq_stats *s = &e->vq->stats;
 
-			left += s->packets - s->gso_packets + s->gso_frames + e->vq->resume + e->abandoned;
+			left += s->packets - s->gso_packets + s->gso_frames;
 			gone += s->errors[VIRTQ_DROP_DISABLED];
 			dp_check_ring(e);
 		}

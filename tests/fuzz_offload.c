@@ -215,8 +215,8 @@ static unsigned make_batch(struct input *in)
 			make_frame(&frame[n], in, scratch, offload_len(&f), take(in, 1) & 3);
 		else
 			make_frame(&frame[n], &(struct input){ 0 }, scratch, offload_len(&f), true);
-		batch[n] = (struct coalesce_in){ frame[n].piece, frame[n].npieces, frame[n].len,
-						 (op & 0x60) == 0x60 ? n : 0 };
+		batch[n] = (struct coalesce_in){ .piece = frame[n].piece, .npieces = frame[n].npieces, .len = frame[n].len,
+						.when = (op & 0x60) == 0x60 ? n : 0 };
 	}
 	return n;
 }

@@ -662,6 +662,7 @@ static void the_other_zero_is_not_joined(void **state)
 	run(JOIN_ALL);
 	assert_int_equal(c.n, 1);
 	memset(frame[1] + 50, 0xff, 2);
+	in[1].sums = COALESCE_UNKNOWN;
 	run(JOIN_ALL);
 	expect(1, 1);
 }
@@ -709,6 +710,29 @@ static void the_payload_of_a_frame_without_a_partner_is_not_read(void **state)
 	expect(1, 1, 1);
 }
 
+/* Frames come again while their guest has no buffers. */
+static void a_frame_that_comes_again_is_not_summed_again(void **state)
+{
+	struct offload o = offload_tcp4(1000);
+
+	(void)state;
+	add(&o);
+	o.seq += 1000;
+	o.id++;
+	add(&o);
+	o.seq += 1000;
+	o.id++;
+	frame[add(&o)][offload_len(&o) - 1] ^= 1;	/* a wrong checksum is remembered, too */
+	coalesce_batch(&c, JOIN_ALL, in, n);
+	assert_int_equal(c.n, 2);
+	for (unsigned i = 0; i < n; i++)
+		ASAN_POISON_MEMORY_REGION(frame[i] + offload_head(&what[i]), 1000);
+	coalesce_batch(&c, JOIN_ALL, in, n);
+	for (unsigned i = 0; i < n; i++)
+		ASAN_UNPOISON_MEMORY_REGION(frame[i] + offload_head(&what[i]), 1000);
+	expect(2, 1);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -750,6 +774,7 @@ int main(void)
 		TEST(lengths_that_contradict_the_frame_are_not_joined),
 		TEST(a_wrong_udp_length_is_not_joined_even_with_a_right_checksum),
 		TEST(a_wrong_checksum_stays_alone_as_it_is),
+		TEST(a_frame_that_comes_again_is_not_summed_again),
 		TEST(a_wrong_ip_header_checksum_is_not_joined),
 		TEST(the_other_zero_is_not_joined),
 		TEST(a_udp_checksum_of_zero_is_not_joined),

@@ -212,6 +212,26 @@ static void a_long_frame_waits_for_enough_buffers(void **state)
 	check_released(b);
 }
 
+/* Nobody gains by looking at what waits before there are more buffers. */
+static void long_frames_that_wait_are_not_joined_anew_every_time(void **state)
+{
+	struct dp_bed *b = *state;
+
+	wire(b, 0, 9014, ROOM, 1);
+	wire(b, 0, 9014, ROOM, 2);
+	dp_rx(b);
+	assert_int_equal(b->dp->coalesce.n, 2);
+	b->dp->coalesce.n = 99;
+	for (unsigned i = 0; i < 10; i++)
+		dp_rx(b);
+	assert_int_equal(b->dp->coalesce.n, 99);
+	assert_true(b->res.waiting);
+	dp_offer(&b->rx[0][0], 10);
+	dp_rx(b);
+	expect(&b->rx[0][0], 0, 9014, 1);
+	expect(&b->rx[0][0], 0, 9014, 2);
+}
+
 static void a_long_frame_that_is_dropped_takes_all_its_pieces_along(void **state)
 {
 	const struct vd_meta stranger = { .magic = VD_META_MAGIC, .port = 900 };
@@ -392,11 +412,15 @@ static void a_long_frame_gets_its_turn_though_a_neighbour_sends_all_the_time(voi
 	unsigned passes;
 
 	b->q.tx_limit = 4;
+	for (unsigned i = 0; i < 4; i++)
+		assert_true(dp_send(b, 1, 0, 60, i));
+	dp_tx(b);
+	assert_int_equal(b->q.tx_outstanding, 4);
 	assert_true(send_long(b, 0, 9014, 1));
 	for (passes = 0; passes < 200 && !guest_pending(&b->tx[0][0].g); passes++) {
 		struct xdp_desc d;
 
-		assert_true(dp_send(b, 1, 0, 60, passes));
+		dp_send(b, 1, 0, 60, passes);
 		dp_tx(b);
 		/* The NIC sends one frame in the time of a pass. */
 		if (dp_sent_piece(b, &d))
@@ -405,6 +429,23 @@ static void a_long_frame_gets_its_turn_though_a_neighbour_sends_all_the_time(voi
 	assert_in_range(passes, 0, 199);
 	while (dp_sent(b, &f) >= 0)
 		;
+}
+
+static void a_long_frame_without_enough_room_does_not_keep_the_worker_awake(void **state)
+{
+	struct dp_bed *b = *state;
+
+	b->tx[0][0].vq->kickfd = 1000;	/* there is one, that is all */
+	b->q.tx_limit = 2;
+	assert_true(send_long(b, 0, 9014, 1));
+	dp_tx(b);
+	assert_int_equal(b->res.work, 0);
+	assert_true(b->res.waiting);
+	assert_false(datapath_arm(b->dp));
+	b->q.tx_limit = 3;
+	assert_true(datapath_arm(b->dp));
+	dp_tx(b);
+	expect_long(b, 0, 9014, 1);
 }
 
 static void large_packets_are_cut_to_long_frames(void **state)
@@ -495,6 +536,7 @@ int main(void)
 		BOTH(pieces_may_come_in_different_batches),
 		BOTH(a_frame_of_too_many_pieces_is_dropped_and_counted),
 		BOTH(a_long_frame_waits_for_enough_buffers),
+		BOTH(long_frames_that_wait_are_not_joined_anew_every_time),
 		BOTH(a_long_frame_that_is_dropped_takes_all_its_pieces_along),
 		BOTH(without_metadata_a_long_frame_is_looked_up_as_a_short_one),
 		BOTH(long_segments_are_joined_too),
@@ -502,6 +544,7 @@ int main(void)
 		BOTH(a_long_frame_leaves_in_pieces),
 		BOTH(a_long_frame_leaves_whole_or_not_at_all),
 		BOTH(a_long_frame_gets_its_turn_though_a_neighbour_sends_all_the_time),
+		BOTH(a_long_frame_without_enough_room_does_not_keep_the_worker_awake),
 		BOTH(large_packets_are_cut_to_long_frames),
 		BOTH(a_checksum_is_finished_over_all_pieces),
 		BOTH(only_a_frame_in_one_piece_leaves_its_checksum_to_the_nic),

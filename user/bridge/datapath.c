@@ -47,6 +47,7 @@ static int add_port(struct datapath *dp, struct port *p, uint32_t nqueues)
 			continue;
 		dp->tx[dp->ntx++] = (struct dp_tx){ .port = p, .stats = d, .vq = port_txq(p, i) };
 	}
+	dp->one_port = !dp->ntx || dp->tx[0].port == dp->tx[dp->ntx - 1].port;
 	return 0;
 }
 
@@ -142,8 +143,9 @@ static inline void note_frame(struct datapath *dp, const struct nicq_pkt *p, uin
 	struct dp_frame *f = &dp->frame[p->frame];
 
 	f->next = f->rest = DP_NONE;
-	f->len = p->len;
 	f->when = (uint32_t)(now_ns >> 20);
+	f->len = (uint16_t)p->len;
+	f->sums = COALESCE_UNKNOWN;
 	f->data = p->data;
 }
 
@@ -287,6 +289,16 @@ static unsigned pieces_of(const struct datapath *dp, uint32_t frame, struct iove
 	return n;
 }
 
+/* Length of an Ethernet frame, all pieces of it. */
+static uint32_t whole_len(const struct datapath *dp, uint32_t frame)
+{
+	uint32_t len = 0;
+
+	for (; frame != DP_NONE; frame = dp->frame[frame].rest)
+		len += dp->frame[frame].len;
+	return len;
+}
+
 /* The front of a list, as it came. Return: packets in dp->src. */
 static unsigned gather(struct datapath *dp, const struct dp_wait *w)
 {
@@ -325,11 +337,14 @@ static unsigned gather_joined(struct datapath *dp, struct dp_wait *w, uint64_t f
 		in->piece = iov;
 		in->npieces = pieces_of(dp, f, iov, &in->len);
 		in->when = dp->frame[f].when;
+		in->sums = dp->frame[f].sums;
 		iov += in->npieces;
 	}
 	if (!n)
 		return 0;
 	coalesce_batch(c, features, dp->in, n);
+	for (unsigned i = 0; i < n; i++)
+		dp->frame[frame[i]].sums = dp->in[i].sums;
 	w->head = frame[c->order[0]];
 	for (unsigned i = 0; i < n; i++)
 		dp->frame[frame[c->order[i]]].next = i + 1 < n ? frame[c->order[i + 1]] : f;
@@ -411,7 +426,7 @@ static unsigned deliver(struct datapath *dp, const struct dp_ref *r, uint64_t no
 	if (unlikely(vq->notify_armed))	/* refills need no kick: frames that wait are looked at in time */
 		virtq_disarm(vq);
 	/* What waits for buffers is not joined anew every time round. */
-	stop = w->since_ns && virtq_rx_starved(vq, dp->frame[w->head].len);
+	stop = w->since_ns && virtq_rx_starved(vq, whole_len(dp, w->head));
 	join = coalesce_wanted(vq->features);
 	while (!stop)
 		done += join ? deliver_joined(dp, d, w, vq, &stop) : deliver_frames(dp, d, w, vq, &stop);

@@ -32,7 +32,7 @@
 
 #define DP_RX_BATCH 64
 #define DP_TX_BATCH 32			/* what one copy-mode send() handles */
-#define DP_TX_GSO 128			/* frames of one turn of a virtqueue whose packets are cut */
+#define DP_TX_TURN 128			/* frames of one turn of a virtqueue that has no other port beside it */
 #define DP_HOLD_NS 100000000ull		/* longest wait of a frame for a guest without buffers */
 #define DP_RECONCILE_NS 20000000ull	/* sequence numbers missing for so long are lost */
 #define DP_FORGET_NS 1000000000ull	/* source addresses are looked at again after so long */
@@ -89,13 +89,15 @@ struct datapath {
 	uint32_t nport;		/* highest index of a port, plus one */
 	struct dp_tx *tx;
 	uint32_t ntx, next_tx;	/* round robin */
-	bool cramped;		/* the packet at the ring's front has more frames than there was room for */
+	uint32_t need;		/* chunks that the next frame to be sent needs, of which there was less room */
+	bool one_port;		/* all of @tx are of one port */
 
 	struct dp_frame {
 		uint32_t next;	/* in the list, or DP_NONE */
 		uint32_t rest;	/* further pieces of the same Ethernet frame, or DP_NONE */
-		uint32_t len;	/* of this piece, bytes */
 		uint32_t when;	/* when it came, in units of about a millisecond */
+		uint16_t len;	/* of this piece, bytes */
+		uint8_t sums;	/* enum coalesce_sums */
 		uint8_t *data;
 	} *frame;		/* per frame number */
 	struct {		/* an Ethernet frame of which pieces are still to come */

@@ -8,8 +8,12 @@
  * A turn of a virtqueue is counted in frames, not in packets, so a guest that
  * sends packets of 64 KiB gets no more of the NIC than one that sends short
  * ones. A packet that does not fit into its turn stays in the ring, untouched,
- * and vq->resume says how many of its frames are out already. The guest may
- * change it meanwhile; then it sent something else, that is all.
+ * and vq->resume says how much of it is out already, in bytes of payload: the
+ * MTU may change meanwhile, and then some of it goes out again, but none is left
+ * out. The guest may change it too; then it sent something else, that is all.
+ *
+ * A frame of several chunks that finds room for some of them has the next turn,
+ * and nobody else sends before it: what others take would never be enough again.
  */
 #include <errno.h>
 #include <unistd.h>
@@ -89,7 +93,7 @@ static bool send_frame(struct datapath *dp, struct dp_tx *tx, const struct virtq
 	if (unlikely(!n))
 		return true;
 	/* Of a frame in pieces, a kernel that finishes the checksum in software sums the first piece only. */
-	dp->plan.leave_checksum = dp->nicq->tx_checksum && dp->plan.csum_start && n == 1;
+	dp->plan.leave_checksum = dp->nicq->tx_checksum && n == 1 && segment_is_for_device(&dp->plan, p);
 	segment_write(&dp->plan, p, i, to, n);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);	/* the mark is set by a handler on this thread */
 	if (unlikely(gmem_broken(tx->vq->mem))) {	/* zeroes, not the guest's packet */
@@ -108,13 +112,14 @@ static bool send_frame(struct datapath *dp, struct dp_tx *tx, const struct virtq
 	return true;
 }
 
-static void count_offload(struct virtq *vq, const struct virtq_pkt *p, uint32_t frames)
+/* @frames went out, the last ones of the packet when it is @done. */
+static void count_offload(struct virtq *vq, const struct virtq_pkt *p, uint32_t frames, bool done)
 {
 	if (p->hdr.gso_type != VIRTIO_NET_HDR_GSO_NONE) {
-		vq->stats.gso_packets++;
+		vq->stats.gso_packets += done;
 		vq->stats.gso_frames += frames;
 	} else if (p->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) {
-		vq->stats.checksums++;
+		vq->stats.checksums += done;
 	}
 }
 
@@ -128,26 +133,30 @@ static __attribute__((noinline)) bool send_complex(struct datapath *dp, struct d
 	const uint32_t chunk = NICQ_MAX_FRAME(dp->nicq->frames.chunk);
 	struct virtq *vq = tx->vq;
 	enum virtq_error e = segment_plan(&dp->plan, p, vq->max_frame);
-	uint32_t i;
+	uint32_t first, i;
+	bool done;
 
 	if (unlikely(e)) {
 		dp->batch.chain[p->chain].drop = e;
 		vq->resume = 0;
 		return true;
 	}
-	for (i = vq->resume; i < dp->plan.nframes; i++) {
+	first = dp->plan.mss ? vq->resume / dp->plan.mss : 0;
+	for (i = first; i < dp->plan.nframes; i++) {
 		unsigned need = (segment_len(&dp->plan, i) + chunk - 1) / chunk;
 
-		if (need > *room || unlikely(!send_frame(dp, tx, p, i, now_ns))) {
-			dp->cramped = true;
-			vq->resume = i;
-			return false;
+		if (need > *room) {
+			dp->need = need;
+			break;
 		}
+		if (unlikely(!send_frame(dp, tx, p, i, now_ns)))
+			break;
 		*room -= need;
 	}
-	vq->resume = 0;
-	count_offload(vq, p, dp->plan.nframes);
-	return true;
+	done = i >= dp->plan.nframes;
+	vq->resume = done ? 0 : i * dp->plan.mss;
+	count_offload(vq, p, i - first, done);
+	return done;
 }
 
 static inline bool is_plain(const struct virtq_pkt *p, uint32_t chunk)
@@ -230,53 +239,54 @@ publish:
 	return n;
 }
 
-/* One tx virtqueue's turn, lock held. */
-static void tx_turn(struct datapath *dp, struct dp_tx *tx, unsigned room, bool up, uint64_t now_ns,
+/* One tx virtqueue's turn, lock held. Return: false when its next frame needs more room than there is. */
+static bool tx_turn(struct datapath *dp, struct dp_tx *tx, unsigned room, bool up, uint64_t now_ns,
 		    struct dp_result *res)
 {
 	const unsigned before = room;
 
-	dp->cramped = false;
+	dp->need = 1;
 	res->work += tx_ring(dp, tx, &room, up, now_ns);
-	if (unlikely(dp->cramped)) {
-		res->work += before - room;
-		res->waiting |= room == before;	/* the next frame needs more room than there is */
-	}
 	if (tx->vq->kickfd < 0)
 		res->polled = true;
+	/* Frames of a packet that is not done yet are work too. */
+	if (unlikely(dp->need > room))
+		res->work += before - room;
+	return likely(dp->need <= before);
 }
 
 void datapath_tx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 {
-	bool up = READ_ONCE(dp->uplink_up);
+	const unsigned want = dp->one_port ? DP_TX_TURN : DP_TX_BATCH;
+	bool up = READ_ONCE(dp->uplink_up), fits = true;
 	uint32_t start = dp->next_tx;
 	int ret;
 
 	if (unlikely(now_ns - dp->forget_ns >= DP_FORGET_NS))
 		forget_sources(dp, now_ns);
+	dp->need = 1;
 	for (uint32_t i = 0; i < dp->ntx; i++) {
 		struct dp_tx *tx = &dp->tx[(start + i) % dp->ntx];
 		struct virtq *vq = tx->vq;
-		unsigned want, room;
+		unsigned room;
 
 		if (READ_ONCE(tx->armed) || !READ_ONCE(vq->started) || READ_ONCE(vq->broken))
 			continue;
-		/* Not under the lock: a guess that is wrong costs a turn, nothing more. */
-		want = READ_ONCE(vq->features) & VNET_HOST_GSO ? DP_TX_GSO : DP_TX_BATCH;
 		room = likely(up) ? nicq_tx_room(dp->nicq, want) : want;
-		if (!room) {	/* the NIC is the bottleneck: the guest's packets stay where they are */
+		if (room) {
+			if (!spin_trylock(&vq->lock)) {
+				res->again = true;
+				continue;
+			}
+			if (READ_ONCE(vq->started) && !READ_ONCE(vq->broken))
+				fits = tx_turn(dp, tx, room, up, now_ns, res);
+			spin_unlock(&vq->lock);
+		}
+		if (!room || unlikely(!fits)) {	/* the NIC is the bottleneck: the guest's packets stay where they are */
 			res->waiting = true;
 			dp->next_tx = (start + i) % dp->ntx;
 			break;
 		}
-		if (!spin_trylock(&vq->lock)) {
-			res->again = true;
-			continue;
-		}
-		if (READ_ONCE(vq->started) && !READ_ONCE(vq->broken)) {
-			tx_turn(dp, tx, room, up, now_ns, res);
-		}
-		spin_unlock(&vq->lock);
 	}
 	ret = nicq_tx_flush(dp->nicq);
 	if (up && (ret == -EAGAIN || nicq_tx_unsent(dp->nicq)))
@@ -286,7 +296,8 @@ void datapath_tx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 bool datapath_arm(struct datapath *dp)
 {
 	/* While nothing can be sent, a guest's packets are no reason to stay awake. */
-	bool can_send = !READ_ONCE(dp->uplink_up) || !dp->ntx || nicq_tx_room(dp->nicq, 1), work = false;
+	bool can_send = !READ_ONCE(dp->uplink_up) || !dp->ntx || nicq_tx_room(dp->nicq, dp->need) >= dp->need;
+	bool work = false;
 
 	for (uint32_t i = 0; i < dp->ntx; i++) {
 		struct dp_tx *tx = &dp->tx[i];

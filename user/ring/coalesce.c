@@ -119,7 +119,7 @@ static enum kind look(struct coalesce_part *f, const struct coalesce_in *in, uin
  * Are the checksums what segment_write() would put there? There are two zeroes, and a frame with the unusual
  * one would not come back as it was.
  */
-static bool verify(const struct coalesce_part *f, const struct coalesce_in *in)
+static bool sums_are_right(const struct coalesce_part *f, const struct coalesce_in *in)
 {
 	uint32_t l4_len = in->len - f->l4, done, alen, skip = f->l4;
 	const uint8_t *a = addresses(f->p, f->l3, f->v6, &alen), *check;
@@ -145,6 +145,14 @@ static bool verify(const struct coalesce_part *f, const struct coalesce_in *in)
 	if (f->udp && !want)
 		want = 0xffff;
 	return done == l4_len && want == load_raw16(check);
+}
+
+/* A frame may come again and again while its guest has no buffers; it is summed once. */
+static bool verify(const struct coalesce_part *f, struct coalesce_in *in)
+{
+	if (in->sums == COALESCE_UNKNOWN)
+		in->sums = sums_are_right(f, in) ? COALESCE_RIGHT : COALESCE_WRONG;
+	return in->sums == COALESCE_RIGHT;
 }
 
 /* --- packets that are open ------------------------------------------------ */
@@ -310,21 +318,16 @@ static void join(struct coalesce *c, struct coalesce_open *o, const struct coale
 }
 
 /* Finds the place of a frame of a flow. */
-static void place(struct coalesce *c, const struct coalesce_part *f, const struct coalesce_in *in, unsigned i,
-		  bool joinable)
+static void place(struct coalesce *c, const struct coalesce_part *f, struct coalesce_in *in, unsigned i, bool joinable)
 {
 	struct coalesce_open *o = find(c, f);
 	unsigned packet;
 
-	if (o && joinable && follows(c, o, f, in, i)) {
-		if (!o->verified)
-			o->verified = verify(&o->part, &in[o->last]);
-		if (o->verified) {
-			joinable = verify(f, &in[i]);
-			if (joinable) {
-				join(c, o, f, in, i);
-				return;
-			}
+	if (o && joinable && follows(c, o, f, in, i) && verify(&o->part, &in[c->first[o->packet]])) {
+		joinable = verify(f, &in[i]);
+		if (joinable) {
+			join(c, o, f, in, i);
+			return;
 		}
 	}
 	if (o)
@@ -382,7 +385,7 @@ static void lay_out(struct coalesce *c, const struct coalesce_in *in)
 	}
 }
 
-unsigned coalesce_batch(struct coalesce *c, uint64_t features, const struct coalesce_in *in, unsigned n)
+unsigned coalesce_batch(struct coalesce *c, uint64_t features, struct coalesce_in *in, unsigned n)
 {
 	struct coalesce_part f;
 

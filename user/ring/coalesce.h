@@ -27,12 +27,16 @@
 #define COALESCE_IDLE 1		/* frames that came further apart (see @when) are not joined */
 #define COALESCE_OPEN 8		/* flows that are joined at the same time */
 
+/* What is known of a frame's checksums. They are looked at when they matter, and once in the frame's life. */
+enum coalesce_sums { COALESCE_UNKNOWN, COALESCE_RIGHT, COALESCE_WRONG };
+
 /* One frame as it came. All headers lie in the first piece, and stay untouched. */
 struct coalesce_in {
 	const struct iovec *piece;
 	uint32_t npieces;
 	uint32_t len;		/* bytes, all pieces */
 	uint32_t when;		/* when it came, in units of about a millisecond; may wrap */
+	uint8_t sums;		/* enum coalesce_sums; what is found out is kept here, for the next time the frame comes */
 };
 
 /* What there is to know of a TCP or UDP frame. */
@@ -51,7 +55,6 @@ struct coalesce_open {
 	uint8_t packet;		/* its number */
 	uint8_t frames, last;	/* how many frames, the last one's number */
 	uint8_t flags;		/* TCP's, for the packet's header */
-	bool verified;		/* the first frame's checksums */
 	bool same_id;		/* IPv4: all frames have one identification */
 	uint16_t next_id;
 	uint32_t next_seq;
@@ -90,10 +93,10 @@ static inline bool coalesce_wanted(uint64_t features)
  * coalesce_batch() - join what can be joined
  * @c: scratch; its result is valid until the next call, or until the frames go
  * @features: negotiated; only what they allow is done
- * @in, @n: frames in the order they came (n <= VIRTQ_BATCH)
+ * @in, @n: frames in the order they came (n <= VIRTQ_BATCH); only their @sums is written
  *
  * Every frame is in exactly one packet. Worker. Return: number of packets, c->n.
  */
-unsigned coalesce_batch(struct coalesce *c, uint64_t features, const struct coalesce_in *in, unsigned n);
+unsigned coalesce_batch(struct coalesce *c, uint64_t features, struct coalesce_in *in, unsigned n);
 
 #endif

@@ -228,6 +228,19 @@ enum virtq_error segment_plan(struct segment_plan *s, const struct virtq_pkt *pk
 	return VIRTQ_DROP_OFFLOAD;
 }
 
+bool segment_is_for_device(struct segment_plan *s, const struct virtq_pkt *pkt)
+{
+	uint32_t have = s->len < sizeof(s->head) ? s->len : sizeof(s->head);
+	struct headers h;
+
+	if (s->nframes > 1 || !s->csum_start)	/* what is cut was parsed already */
+		return s->csum_start;
+	read_packet(s, pkt, 0, s->head, have);
+	return headers_parse(&h, s->head, have) && !h.fragment && h.end == s->len && h.l4 == s->csum_start &&
+	       ((h.proto == HEADERS_PROTO_TCP && s->csum_offset == TCP_CHECK) ||
+		(h.proto == HEADERS_PROTO_UDP && s->csum_offset == UDP_CHECK));
+}
+
 /* --- the frames ----------------------------------------------------------- */
 
 static void write_whole(struct segment_plan *s, const struct virtq_pkt *pkt, struct dest d)

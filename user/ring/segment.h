@@ -24,7 +24,7 @@
 struct segment_plan {
 	uint32_t nframes;	/* 1 when the packet stays whole */
 	uint32_t frame_len;	/* of the longest one, bytes */
-	bool leave_checksum;	/* the caller may set it: the device finishes the checksum, see below */
+	bool leave_checksum;	/* the caller may set it when segment_is_for_device() says so, see segment_write() */
 	uint16_t csum_start, csum_offset;	/* 0, 0: there is no checksum to finish */
 	/* private */
 	uint32_t head_len;	/* headers that every frame begins with; 0 when the packet stays whole */
@@ -62,6 +62,17 @@ static inline uint32_t segment_len(const struct segment_plan *s, uint32_t i)
 {
 	return i + 1 < s->nframes ? s->head_len + s->mss : s->len - i * s->mss;
 }
+
+/**
+ * segment_is_for_device() - may a NIC finish the checksum?
+ * @s: plan of this very packet
+ * @pkt: the packet; of one that stays whole the headers are read
+ *
+ * A NIC need not go by where the checksum is said to be: many parse the frame and finish what they find. So it gets what
+ * has nothing else to find: TCP or UDP over IP that is no fragment, in no tunnel, and ends where the frame does.
+ * Return: false when there is no checksum to finish, or it is for software.
+ */
+bool segment_is_for_device(struct segment_plan *s, const struct virtq_pkt *pkt);
 
 /**
  * segment_write() - make one frame

@@ -127,7 +127,7 @@ struct virtq {
 	uint16_t staged_flags;	/* packed: of the descriptor at published_used, to be written last */
 	bool signalled_valid;	/* there was a call decision before */
 	bool notify_armed;	/* we asked for kicks */
-	uint32_t resume;	/* tx, the caller's: frames of the packet at next_avail already out; 0 at start */
+	uint32_t resume;	/* tx, the caller's: payload of the packet at next_avail already out, bytes; 0 at start */
 	uint32_t starved;	/* rx: length of the packet that found too few buffers up to seen_avail, 0 = none */
 
 	struct virtq_stats stats;
@@ -261,7 +261,7 @@ unsigned virtq_rx_put(struct virtq *vq, const struct virtq_src *src, unsigned n)
 /**
  * virtq_publish() - make staged used entries visible: one release store, one call decision
  * Tests gmem_broken() first: on a broken memory nothing is published and the ring is marked broken.
- * Return: true when the guest wants a call: the caller then uses virtq_call() after dropping the lock.
+ * Return: true when the guest wants a call: the caller then uses virtq_call(), still under the lock.
  */
 bool virtq_publish(struct virtq *vq);
 
