@@ -129,10 +129,10 @@ static void a_base_beyond_the_packed_ring_is_refused(void **state)
 	expect_nack(f, vu_state(VHOST_USER_SET_VRING_BASE, 0, 0x7fff));
 }
 
-static void starts_at(struct fixture *f, uint32_t base)
+static void starts_at(struct fixture *f, uint32_t sent, uint32_t base)
 {
 	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 256));
-	expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, 0, base));
+	expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, 0, sent));
 	expect_ok(f, vu_addr(0, VU_RING(0)));
 	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
 	assert_true(f->fake.running[0]);
@@ -142,13 +142,29 @@ static void starts_at(struct fixture *f, uint32_t base)
 static void the_base_of_qemu_has_both_halves(void **state)
 {
 	with_packed_memory(*state);
-	starts_at(*state, 0x80008000);
+	starts_at(*state, 0x80008000, 0x80008000);
 }
 
 static void the_base_of_virtio_user_has_only_the_lower_half(void **state)
 {
 	with_packed_memory(*state);
-	starts_at(*state, 0x8000);
+	starts_at(*state, 0x8000, 0x80008000);
+}
+
+/* Nothing is in flight where a ring begins: used is where avail is, whatever the upper half says. */
+static void the_lower_half_of_a_base_speaks_for_both(void **state)
+{
+	with_packed_memory(*state);
+	starts_at(*state, 0x00058007, 0x80078007);
+}
+
+static void a_ring_that_never_started_answers_with_both_halves(void **state)
+{
+	struct fixture *f = *state;
+
+	choose(f, VU_FEATURES | PACKED);
+	expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, 1, 0x8000));
+	assert_int_equal(ask_base(f, 1), 0x80008000);
 }
 
 static void a_packed_ring_without_a_base_begins_with_both_wrap_counters_at_one(void **state)
@@ -189,7 +205,7 @@ static void get_vring_base_answers_with_both_halves(void **state)
 	struct fixture *f = *state;
 
 	with_packed_memory(f);
-	starts_at(f, 0x80008000);
+	starts_at(f, 0x80008000, 0x80008000);
 	f->fake.base = 0x00120012;
 	assert_int_equal(ask_base(f, 0), 0x00120012);
 	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
@@ -201,7 +217,7 @@ static void the_kind_of_rings_cannot_change_while_one_runs(void **state)
 	struct fixture *f = *state;
 
 	with_packed_memory(f);
-	starts_at(f, 0x80008000);
+	starts_at(f, 0x80008000, 0x80008000);
 	expect_nack(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
 }
 
@@ -210,7 +226,7 @@ static void after_a_reset_the_guest_may_choose_split_rings(void **state)
 	struct fixture *f = *state;
 
 	with_packed_memory(f);
-	starts_at(f, 0x80008000);
+	starts_at(f, 0x80008000, 0x80008000);
 	f->fake.base = 0x80058005;
 	expect_ok(f, vu_u64(VHOST_USER_SET_STATUS, 0));
 	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
@@ -278,6 +294,8 @@ int main(void)
 		P(a_base_beyond_the_packed_ring_is_refused),
 		P(the_base_of_qemu_has_both_halves),
 		P(the_base_of_virtio_user_has_only_the_lower_half),
+		P(the_lower_half_of_a_base_speaks_for_both),
+		P(a_ring_that_never_started_answers_with_both_halves),
 		P(a_packed_ring_without_a_base_begins_with_both_wrap_counters_at_one),
 		P(the_position_of_the_other_kind_of_ring_is_forgotten),
 		P(the_same_features_again_leave_the_position_alone),

@@ -376,7 +376,8 @@ static int set_vring_base(struct session *s, struct request *rq, unsigned index)
 		return refuse(s, rq, (int)index, "base is beyond the ring");
 	if (r->started)
 		return refuse(s, rq, (int)index, "the ring runs");
-	r->base = num;
+	/* Nothing is in flight where a ring begins, so the lower half speaks for both. */
+	r->base = packed(s) ? (num & 0xffff) * 0x10001u : num;
 	return 0;
 }
 
