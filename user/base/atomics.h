@@ -21,6 +21,19 @@
 /* Orders an earlier store against a later load: only before a call or kick decision. */
 #define full_barrier() __atomic_thread_fence(__ATOMIC_SEQ_CST)
 
+/*
+ * Fetches a line that will be written, from whichever core has it. Without the instruction of its own it would come to be
+ * read, and the store had to ask once more. x86-64 processors that lack it take it for nothing.
+ */
+static inline void prefetch_write(const void *p)
+{
+#if defined(__x86_64__)
+	__asm__ __volatile__("prefetchw %0" : : "m"(*(const char *)p));
+#else
+	__builtin_prefetch(p, 1);
+#endif
+}
+
 static inline void cpu_relax(void)
 {
 #if defined(__x86_64__) || defined(__i386__)

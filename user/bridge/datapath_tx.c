@@ -190,6 +190,8 @@ static unsigned send_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, un
 			dp->nicq->stats.tx_errors++;
 			continue;
 		}
+		if (likely(i + 1 < n))		/* the next one comes from the guest's core meanwhile */
+			copy_fetch_from(p[1].piece->iov_base, p[1].piece->iov_len);
 		virtq_pkt_copy(p, buf);
 		__atomic_signal_fence(__ATOMIC_SEQ_CST);	/* the mark is set by a handler on this thread */
 		if (unlikely(gmem_broken(mem))) {	/* zeroes, not the guest's packet */

@@ -10,7 +10,11 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "base/atomics.h"
+
 #define COPY_SHORT 128
+#define COPY_LINE 64		/* bytes of a cache line */
+#define COPY_AHEAD 1600		/* bytes that are fetched ahead at most: a core has so many of them under way */
 
 /**
  * copy_bytes() - memcpy(), inlined for 16 to COPY_SHORT bytes
@@ -31,6 +35,22 @@ static inline void copy_bytes(void *to, const void *from, size_t len)
 	for (size_t i = 0; i < len - 16; i += 16)
 		__builtin_memcpy(d + i, s + i, 16);
 	__builtin_memcpy(d + len - 16, s + len - 16, 16);
+}
+
+/*
+ * A copy waits for lines that another core has, one after the other as they are touched. So the next copy's lines are
+ * sent for while this one goes on; all but the first, which was when the buffer's address became known.
+ */
+static inline void copy_fetch_from(const void *from, size_t len)
+{
+	for (size_t i = COPY_LINE; i < len && i < COPY_AHEAD; i += COPY_LINE)
+		__builtin_prefetch((const uint8_t *)from + i);
+}
+
+static inline void copy_fetch_to(const void *to, size_t len)
+{
+	for (size_t i = 2 * COPY_LINE; i < len && i < COPY_AHEAD; i += COPY_LINE)
+		prefetch_write((const uint8_t *)to + i);
 }
 
 #endif

@@ -81,7 +81,11 @@ static inline bool packed_read(const struct virtq *vq, struct ring_desc *to, uin
 	to->len = READ_ONCE(from->len);
 	to->link = READ_ONCE(from->id);
 	to->flags = flags & PACKED_MEANING;
-	return packed_is_available(flags, position);
+	if (!packed_is_available(flags, position))
+		return false;
+	if (!(position & 3))	/* a line has four; it is to be written when they are given back */
+		prefetch_write(from);
+	return true;
 }
 
 /*

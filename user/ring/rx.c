@@ -41,7 +41,8 @@ struct room {
  * Chains from next_avail on, those that are one plain buffer ready to be written. Of a packed ring: descriptors; the
  * inner ones of a chain are looked at in vain. Return: how far it looked.
  */
-static __always_inline unsigned look_ahead(struct virtq *vq, struct rx_slot *slot, unsigned max, const bool packed)
+static __always_inline unsigned look_ahead(struct virtq *vq, struct rx_slot *slot, const struct virtq_src *src,
+					   unsigned max, const bool packed)
 {
 	uint16_t head[VIRTQ_BATCH], at = vq->next_avail;
 	unsigned i;
@@ -67,7 +68,9 @@ static __always_inline unsigned look_ahead(struct virtq *vq, struct rx_slot *slo
 			continue;
 		slot[i].data = iov.iov_base;
 		slot[i].len = d.len;
-		__builtin_prefetch(slot[i].data, 1);
+		prefetch_write(slot[i].data);
+		if (src[i].len + sizeof(struct virtio_net_hdr_v1) > COPY_LINE)
+			prefetch_write(slot[i].data + COPY_LINE);
 	}
 	return i;
 }
@@ -125,7 +128,7 @@ static __always_inline bool take_chain(struct virtq *vq, struct room *room, uint
 	if (*e >= VIRTQ_FIRST_BROKEN)
 		return true;
 	if (w.n)
-		__builtin_prefetch(w.iov->iov_base, 1);
+		prefetch_write(w.iov->iov_base);
 	room->chain[room->nchains].id = c.id;
 	room->chain[room->nchains].ndesc = c.ndesc;
 	room->chain[room->nchains++].len = (uint32_t)(w.total < need ? w.total : need);
@@ -275,12 +278,14 @@ static __always_inline unsigned rx_put(struct virtq *vq, const struct virtq_src 
 	uint16_t base = vq->next_avail;
 	unsigned ready, walked = 0, at = 0, i;
 
-	ready = look_ahead(vq, slot, n, packed);
+	ready = look_ahead(vq, slot, src, n, packed);
 	if (unlikely(vq->broken))	/* nothing written now would be published */
 		return 0;
 	for (i = 0; i < n; i++) {
 		enum put_result r = PUT_DONE;
 
+		if (likely(at + 1 < ready && i + 1 < n && slot[at + 1].data))
+			copy_fetch_to(slot[at + 1].data, src[i + 1].len + sizeof(struct virtio_net_hdr_v1));
 		if (likely(at < ready && slot[at].data && !src[i].more &&
 			   slot[at].len >= (uint64_t)src[i].len + vq->hdr_len)) {
 			put_fast(vq, &slot[at++], &src[i], packed);

@@ -47,6 +47,8 @@ static inline unsigned split_heads(struct virtq *vq, uint16_t *head, unsigned ma
 	if (n > max)
 		n = max;
 	for (unsigned i = 0; i < n; i++) {
+		if (!(i & 7))	/* a line has eight used entries */
+			prefetch_write(&vq->used->ring[split_slot(vq, (uint16_t)(vq->next_used + i))]);
 		head[i] = READ_ONCE(vq->avail->ring[split_slot(vq, (uint16_t)(vq->next_avail + i))]);
 		if (unlikely(head[i] >= vq->size)) {
 			break_ring(vq, VIRTQ_BROKEN_HEAD);
