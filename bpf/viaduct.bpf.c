@@ -38,6 +38,13 @@ struct {
 } fdb SEC(".maps");
 
 struct {
+	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
+	__uint(max_entries, 1);
+	__type(key, __u32);
+	__type(value, struct vd_last);
+} last SEC(".maps");
+
+struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, VD_MAX_PORTS);
 	__type(key, __u32);
@@ -109,17 +116,41 @@ static __always_inline int mac_equal(const __u8 *a, const __u8 *b)
 	return vd_load32(a) == vd_load32(b) && vd_load16(a + 4) == vd_load16(b + 4);
 }
 
+/* What fdb says of a destination, VD_PORT_NONE when it does not know it. */
+static __always_inline __u32 look_up(const __u8 *dst, const struct vd_config *cfg)
+{
+	/* Before the table: what changes after this makes the generation old. */
+	__u32 zero = 0, generation = READ_ONCE(cfg->fdb_generation);
+	struct vd_last *l = bpf_map_lookup_elem(&last, &zero);
+	union {
+		struct vd_fdb_key fdb;
+		__u64 word;
+	} key = {};
+	struct vd_fdb_value *v;
+	__u64 found;
+
+	__builtin_memcpy(key.fdb.mac, dst, sizeof(key.fdb.mac));
+	if (!l)
+		return VD_PORT_NONE;
+	found = READ_ONCE(l->found);
+	if (found >> 32 == generation && READ_ONCE(l->both) == (found ^ key.word))
+		return (__u32)found;
+	v = bpf_map_lookup_elem(&fdb, &key);
+	if (!v)
+		return VD_PORT_NONE;
+	found = (__u64)generation << 32 | READ_ONCE(v->port);
+	l->found = found;
+	l->both = found ^ key.word;
+	return (__u32)found;
+}
+
 /* The port for a destination; VD_PORT_HOST to pass the frame up, VD_PORT_NONE to drop it. */
 static __always_inline __u32 find_port(const __u8 *dst, const struct vd_config *cfg)
 {
-	struct vd_fdb_key key = {};
-	struct vd_fdb_value *v;
-	__u32 port;
+	__u32 port = look_up(dst, cfg);
 
-	__builtin_memcpy(key.mac, dst, sizeof(key.mac));
-	v = bpf_map_lookup_elem(&fdb, &key);
-	if (v)
-		return READ_ONCE(v->port);
+	if (port != VD_PORT_NONE)
+		return port;
 	switch (READ_ONCE(cfg->unknown)) {
 	case VD_UNKNOWN_DROP:
 		return VD_PORT_NONE;

@@ -149,7 +149,17 @@ struct vd_config {
 	__u8 own_mac[6];	/* the uplink's own address: checked before the table */
 	__u16 unknown_port;	/* VD_UNKNOWN_GUEST: port index */
 	enum vd_unknown unknown;
-	__u32 max_frame;		/* longest frame a socket's buffer holds, bytes; 0 = no limit */
+	__u32 max_frame;	/* longest frame a socket's buffer holds, bytes; 0 = no limit */
+	__u32 fdb_generation;	/* +1 after every change of fdb, and now and then without: see struct vd_last */
+};
+
+/*
+ * last, per CPU: what the last frame's destination was in fdb, believed while the generation is the same. Nearly all
+ * frames follow one for the same guest, and a look here costs a tenth of that in a hash table.
+ */
+struct vd_last {
+	__u64 found;		/* generation << 32 | port */
+	__u64 both;		/* found ^ struct vd_fdb_key: two that write at the same time cannot make up a third */
 };
 
 #ifndef __bpf__
@@ -161,7 +171,8 @@ static_assert(sizeof(struct vd_steering) == 8 + 2 * VD_INDIRECTION, "map format"
 static_assert(sizeof(struct vd_queue) == 32, "map format");
 static_assert(sizeof(struct vd_stats) == 80, "map format");
 static_assert(sizeof(struct vd_flow) == 128, "map format");
-static_assert(sizeof(struct vd_config) == 16, "map format");
+static_assert(sizeof(struct vd_config) == 20, "map format");
+static_assert(sizeof(struct vd_last) == 16, "map format");
 #endif
 
 #endif

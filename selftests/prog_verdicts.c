@@ -203,6 +203,67 @@ static void the_uplinks_own_address_passes_even_if_the_table_says_otherwise(void
 	close(fdb);
 }
 
+/* The program remembers what it found last. */
+static void a_change_of_the_table_counts_from_the_next_frame_on(void **state)
+{
+	uint8_t f[64];
+
+	(void)state;
+	udp4(f, other_mac, 1, 64);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(uplink_fdb_set(up, other_mac, 0, VD_FDB_LEARNED), 0);
+		assert_int_equal(run(f, 64, 0).verdict, XDP_REDIRECT);
+		assert_int_equal(run(f, 64, 0).verdict, XDP_REDIRECT);
+		assert_int_equal(uplink_fdb_set(up, other_mac, VD_PORT_HOST, VD_FDB_HOST), 0);
+		assert_passed_untouched(f, 64);
+		assert_int_equal(uplink_fdb_set(up, other_mac, 0, VD_FDB_LEARNED), 0);
+		assert_int_equal(run(f, 64, 0).verdict, XDP_REDIRECT);
+		assert_int_equal(uplink_fdb_del(up, other_mac), 0);
+		assert_passed_untouched(f, 64);
+	}
+}
+
+static void a_change_by_hand_counts_when_the_program_is_told(void **state)
+{
+	struct vd_fdb_key key = { 0 };
+	uint8_t f[64];
+	int fdb = bpf_obj_get(ENV_PINS "/fdb");
+
+	(void)state;
+	assert_true(fdb >= 0);
+	memcpy(key.mac, other_mac, 6);
+	assert_int_equal(uplink_fdb_set(up, other_mac, 0, VD_FDB_LEARNED), 0);
+	assert_int_equal(run(f, udp4(f, other_mac, 1, 64), 0).verdict, XDP_REDIRECT);
+	assert_int_equal(bpf_map_delete_elem(fdb, &key), 0);
+	uplink_fdb_changed(up);
+	assert_passed_untouched(f, 64);
+	close(fdb);
+}
+
+static void addresses_that_take_turns_are_told_apart(void **state)
+{
+	uint8_t to_guest[64], to_host[64];
+
+	(void)state;
+	assert_int_equal(uplink_fdb_set(up, other_mac, VD_PORT_HOST, VD_FDB_HOST), 0);
+	udp4(to_guest, guest_mac, 1, 64);
+	udp4(to_host, other_mac, 1, 64);
+	for (unsigned i = 0; i < 5; i++) {
+		assert_int_equal(run(to_guest, 64, 0).verdict, XDP_REDIRECT);
+		assert_passed_untouched(to_host, 64);
+	}
+	assert_int_equal(uplink_fdb_del(up, other_mac), 0);
+}
+
+static void an_address_of_zeroes_is_not_what_was_found_last(void **state)
+{
+	const uint8_t zeroes[6] = { 0 };
+	uint8_t f[64];
+
+	(void)state;
+	assert_passed_untouched(f, udp4(f, zeroes, 1, 64));
+}
+
 static void a_host_entry_of_the_table_passes(void **state)
 {
 	uint8_t f[64];
@@ -536,6 +597,10 @@ int main(void)
 		verdict_test(the_sequence_counts_per_port_and_queue),
 		verdict_test(group_addresses_pass_up_and_are_counted),
 		verdict_test(the_uplinks_own_address_passes_even_if_the_table_says_otherwise),
+		verdict_test(a_change_of_the_table_counts_from_the_next_frame_on),
+		verdict_test(a_change_by_hand_counts_when_the_program_is_told),
+		verdict_test(addresses_that_take_turns_are_told_apart),
+		verdict_test(an_address_of_zeroes_is_not_what_was_found_last),
 		verdict_test(a_host_entry_of_the_table_passes),
 		verdict_test(unknown_addresses_follow_the_policy),
 		verdict_test(a_port_number_that_cannot_be_passes_to_the_host),

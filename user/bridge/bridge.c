@@ -72,6 +72,7 @@ static void on_tick(struct loop_timer *t)
 	uint64_t now = clock_now();
 
 	links_heartbeat(b, now);
+	uplink_fdb_changed(b->uplink);	/* bpftool may have written to the map */
 	for (uint32_t i = 0; i < b->nports; i++)
 		attach_check(b->port[i], now);
 	check_queues(b);

@@ -237,6 +237,23 @@ static int climb(struct uplink *u, const struct ifcheck *c, const struct fail *w
 	return ret;
 }
 
+void uplink_fdb_changed(struct uplink *u)
+{
+	struct vd_config *c = u->program.maps.config;
+
+	WRITE_ONCE(c->fdb_generation, c->fdb_generation + 1);
+}
+
+/* Every change of fdb: @v is what stands there from now on, NULL for nothing. */
+static int fdb_change(struct uplink *u, const struct vd_fdb_key *key, const struct vd_fdb_value *v)
+{
+	int fd = u->program.fds.map[PROGRAM_FDB];
+	int ret = v ? u->host->bpf_map_update(u->host, fd, key, v) : u->host->bpf_map_delete(u->host, fd, key);
+
+	uplink_fdb_changed(u);
+	return ret;
+}
+
 static void sync_host_macs(struct uplink *u)
 {
 	uint8_t now[MAX_HOST_MACS][6];
@@ -250,13 +267,13 @@ static void sync_host_macs(struct uplink *u)
 		if (k < n)
 			continue;
 		memcpy(key.mac, u->host_mac[i], 6);
-		u->host->bpf_map_delete(u->host, u->program.fds.map[PROGRAM_FDB], &key);
+		fdb_change(u, &key, NULL);
 	}
 	memcpy(u->host_mac, now, sizeof(u->host_mac[0]) * n);
 	u->nhost = n;
 	for (i = 0; i < n; i++) {
 		memcpy(key.mac, now[i], 6);
-		u->host->bpf_map_update(u->host, u->program.fds.map[PROGRAM_FDB], &key, &host);
+		fdb_change(u, &key, &host);
 	}
 }
 
@@ -562,7 +579,7 @@ int uplink_fdb_set(struct uplink *u, const uint8_t mac[6], uint32_t port, enum v
 	if (uplink_is_host_mac(u, mac))
 		return -EADDRINUSE;
 	memcpy(key.mac, mac, 6);
-	return u->host->bpf_map_update(u->host, u->program.fds.map[PROGRAM_FDB], &key, &v);
+	return fdb_change(u, &key, &v);
 }
 
 int uplink_fdb_del(struct uplink *u, const uint8_t mac[6])
@@ -572,7 +589,7 @@ int uplink_fdb_del(struct uplink *u, const uint8_t mac[6])
 	if (uplink_is_host_mac(u, mac))
 		return -EADDRINUSE;
 	memcpy(key.mac, mac, 6);
-	return u->host->bpf_map_delete(u->host, u->program.fds.map[PROGRAM_FDB], &key);
+	return fdb_change(u, &key, NULL);
 }
 
 int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add)

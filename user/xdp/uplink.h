@@ -109,6 +109,8 @@ void uplink_on_link(struct uplink *u, void (*fn)(void *arg, const struct uplink_
 
 int uplink_fdb_set(struct uplink *u, const uint8_t mac[6], uint32_t port, enum vd_fdb_kind kind);
 int uplink_fdb_del(struct uplink *u, const uint8_t mac[6]);
+/* Makes the program look into fdb again: after changes that were made by hand. uplink_fdb_set() and _del() do it themselves. */
+void uplink_fdb_changed(struct uplink *u);
 /* Enter or remove a guest address in the NIC's receive filter (PACKET_MR_UNICAST on a held socket). */
 int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add);
 /* True for the uplink's own address and those of devices above it. */
