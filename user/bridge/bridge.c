@@ -14,6 +14,8 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include <linux/if_ether.h>
+
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/node.h"
@@ -171,6 +173,14 @@ static int open_ports(struct bridge *b, const struct fail *why)
 	return 0;
 }
 
+/* Frames that a port may have in flight per NIC queue: those that are as long as the MTU fill half of the ring. */
+static uint32_t share(const struct uplink_info *info, uint32_t mtu)
+{
+	uint32_t chunks = (mtu + ETH_HLEN + NICQ_MAX_FRAME(info->chunk) - 1) / NICQ_MAX_FRAME(info->chunk);
+
+	return info->ring_size / 2 / (info->sg && chunks ? chunks : 1);
+}
+
 static int start(struct bridge *b, const struct fail *why)
 {
 	int ret;
@@ -188,7 +198,7 @@ static int start(struct bridge *b, const struct fail *why)
 	if (ret)
 		return fail_with(why, ret, "cannot receive broadcasts of %s: %s", b->cfg.uplink.ifname,
 			    strerror(-ret));
-	b->share = uplink_info(b->uplink)->ring_size / 2;
+	b->share = share(uplink_info(b->uplink), uplink_link(b->uplink)->mtu);
 	ret = make_ports(b);
 	if (!ret)
 		ret = make_datapaths(b);
