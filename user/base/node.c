@@ -14,6 +14,13 @@ int node_count(void)
 	return count > 1 ? count : 1;
 }
 
+bool node_exists(int node)
+{
+	if (node_count() < 2)
+		return node == 0;
+	return node >= 0 && node <= numa_max_node() && numa_bitmask_isbitset(numa_nodes_ptr, (unsigned)node);
+}
+
 int node_of_cpu(int cpu)
 {
 	int node = node_count() > 1 && cpu >= 0 ? numa_node_of_cpu(cpu) : -1;

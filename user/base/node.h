@@ -7,12 +7,16 @@
 #ifndef VIADUCT_BASE_NODE_H
 #define VIADUCT_BASE_NODE_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #define NODE_NONE (-1)
 
 /* Nodes of the machine, at least 1. */
 int node_count(void);
+
+/* Numbers of nodes may have gaps. True on a machine with one, too, for the one that it has. */
+bool node_exists(int node);
 
 /* The node of a CPU, NODE_NONE when that is not known. */
 int node_of_cpu(int cpu);

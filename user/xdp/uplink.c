@@ -444,9 +444,9 @@ static int look(struct uplink *u, struct loop *loop, struct ifcheck *c, const st
 	u->nicq = calloc(info->queues, sizeof(*u->nicq));
 	u->percpu = calloc((size_t)u->cpus, sizeof(*u->percpu));
 	info->node = NODE_NONE;
-	if (u->cfg.have_node && u->cfg.node >= node_count())
-		return fail_with(why, -EINVAL, "--numa-node %d: this machine has the nodes 0 to %d", u->cfg.node,
-				 node_count() - 1);
+	if (u->cfg.have_node && !node_exists(u->cfg.node))
+		return fail_with(why, -EINVAL, "--numa-node %d: there is no such node (ls /sys/devices/system/node)",
+				 u->cfg.node);
 	return u->nicq && u->percpu ? 0 : fail_with(why, -ENOMEM, "out of memory");
 }
 
