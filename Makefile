@@ -50,6 +50,8 @@ $(BUILD)/%.bpf.o: bpf/%.bpf.c $(wildcard include/*.h bpf/*.h)
 	@$(CLANG) -O2 -g -target bpf -mcpu=v3 -D__TARGET_ARCH_$(ARCH_BPF) $(WARN) -Iinclude -Ibpf \
 		$(if $(MULTIARCH),-I/usr/include/$(MULTIARCH)) -c $< -o $@
 
+$(BUILD)/viaduct_bound.bpf.o: bpf/viaduct.bpf.c
+
 $(BUILD)/%.skel.h: $(BUILD)/%.bpf.o
 	@$(BPFTOOL) gen skeleton $< name $(subst -,_,$*)_bpf > $@.tmp && mv $@.tmp $@
 
