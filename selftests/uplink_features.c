@@ -4,6 +4,7 @@
  * veth pair in namespaces of its own: frames in several chunks, the driver's flow
  * hash, checksums of sent frames. Needs root.
  */
+#include <errno.h>
 #include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
@@ -19,10 +20,16 @@
 
 #include <cmocka.h>
 
+#include <libmnl/libmnl.h>
+#include <linux/ethtool.h>
+#include <linux/genetlink.h>
+#include <linux/if_xdp.h>
+
 #include "../tests/offload.h"
 #include "base/clock.h"
 #include "base/log.h"
 #include "viaduct_steer.h"
+#include "xdp/devfeat.h"
 #include "xdp_env.h"
 
 #define WAIT_NS (5 * NSEC_PER_SEC)
@@ -34,6 +41,7 @@ static const uint8_t wire_mac[6] = { 0x52, 0x54, 0, 0, 0, 0xee };
 
 static struct loop *loop;
 static struct uplink *up;
+static struct host_ops host;	/* the real one, but for what a test plays */
 static char err[256];
 static int wire;
 static uint8_t buf[LONGEST + 100], want[LONGEST + 100];
@@ -42,6 +50,7 @@ static int setup(void **state)
 {
 	(void)state;
 	up = NULL;
+	host = *host_linux();
 	env_veth(1);
 	loop = loop_create();
 	wire = env_wire_socket();
@@ -73,7 +82,7 @@ static struct uplink_config config(void)
 static void open_with(const struct uplink_config *cfg)
 {
 	err[0] = '\0';
-	if (uplink_open(host_linux(), loop, cfg, &up, err, sizeof(err))) {
+	if (uplink_open(&host, loop, cfg, &up, err, sizeof(err))) {
 		print_error("%s\n", err);
 		fail();
 	}
@@ -478,13 +487,15 @@ static void a_checksum_that_is_left_to_the_kernel_arrives_whole(void **state)
 
 	(void)state;
 	cfg.tx_checksum = UPLINK_HELPER_DRIVER;
-	open_with(&cfg);
-	assert_int_equal(uplink_info(up)->nic_checksum, uplink_nicq(up, 0)->tx_checksum);
-	if (!uplink_info(up)->nic_checksum) {
-		print_message("%s\n", uplink_info(up)->nic_checksum_why);
-		assert_string_not_equal(uplink_info(up)->nic_checksum_why, "");
+	if (uplink_open(&host, loop, &cfg, &up, err, sizeof(err))) {
+		print_message("%s\n", err);
+		assert_non_null(strstr(err, "--tx-checksum software"));
 		skip();
 	}
+	env_port(up, guest_mac, 1);
+	assert_true(uplink_info(up)->kernel_checksum);
+	assert_false(uplink_info(up)->nic_checksum);
+	assert_true(uplink_nicq(up, 0)->tx_checksum);
 	for (uint32_t len = 1; len < 1400; len += 117) {
 		check_checksum(offload_tcp4(len));
 		check_checksum(offload_udp4(len));
@@ -511,6 +522,177 @@ static void by_itself_nothing_is_left_to_a_driver_that_does_not_offer_it(void **
 	assert_string_not_equal(uplink_info(up)->nic_checksum_why, "");
 }
 
+/* --- what other drivers and kernels say, played ----------------------------- */
+
+#define UMEM_TX_METADATA_LEN (1u << 2)
+
+/* A kernel's answers about a device that offers @rx_metadata and @xsk, as devfeat_read() asks for them. */
+static uint64_t play_rx, play_xsk;
+static int play_peer;
+
+static void play_answer(uint16_t type, uint16_t id, const uint64_t *rx, const uint64_t *xsk)
+{
+	char msg[512];
+	struct nlmsghdr *h = mnl_nlmsg_put_header(msg);
+
+	h->nlmsg_type = type;
+	mnl_nlmsg_put_extra_header(h, GENL_HDRLEN);
+	if (id)
+		mnl_attr_put_u16(h, CTRL_ATTR_FAMILY_ID, id);
+	if (rx)
+		mnl_attr_put_u64(h, 5, *rx);
+	if (xsk)
+		mnl_attr_put_u64(h, 6, *xsk);
+	assert_int_equal(send(play_peer, h, h->nlmsg_len, 0), h->nlmsg_len);
+}
+
+static int play_genl(const struct host_ops *h)
+{
+	int s[2];
+
+	(void)h;
+	if (socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC | SOCK_NONBLOCK, 0, s) < 0)
+		return -errno;
+	play_peer = s[0];	/* stays open until the process ends: the asker writes to it */
+	play_answer(GENL_ID_CTRL, 33, NULL, NULL);
+	play_answer(33, 0, &play_rx, &play_xsk);
+	return s[1];
+}
+
+static void play_driver(uint64_t rx, uint64_t xsk)
+{
+	host.genl = play_genl;
+	play_rx = rx;
+	play_xsk = xsk;
+}
+
+static void checksums_are_left_to_a_driver_that_offers_to_finish_them(void **state)
+{
+	const struct uplink_config cfg = config();
+	struct offload o = offload_tcp4(700);
+	uint32_t len = offload_build(want, &o, false), frame;
+
+	(void)state;
+	play_driver(0, DEVFEAT_TX_CHECKSUM);
+	open_with(&cfg);
+	if (!uplink_info(up)->nic_checksum)
+		skip();	/* a kernel without TX metadata */
+	assert_true(uplink_nicq(up, 0)->tx_checksum);
+	assert_string_equal(uplink_info(up)->nic_checksum_why, "");
+	/* This driver does not finish it, so that it can be seen: veth hands the request on to its other end. */
+	memcpy(want, wire_mac, 6);
+	frame = stage(want, len);
+	nicq_tx_request_checksum(uplink_nicq(up, 0), frame, (uint16_t)offload_l4(&o), 16);
+	flush();
+	assert_int_equal(wire_recv(), len);
+	assert_memory_equal(buf, want, len);
+}
+
+/* Linux 6.8 to 6.10: TX metadata, but no flag for its length. */
+static unsigned refusals;
+static int reg_without_flag(const struct host_ops *h, int fd, const struct xdp_umem_reg *reg)
+{
+	struct xdp_umem_reg r = *reg;
+
+	if (r.flags & UMEM_TX_METADATA_LEN) {
+		refusals++;
+		return -EINVAL;
+	}
+	r.flags |= UMEM_TX_METADATA_LEN;	/* for the kernel that is really there */
+	return host_linux()->xsk_umem_reg(h, fd, &r);
+}
+
+static void a_kernel_that_knows_no_flag_for_metadata_is_asked_without_it(void **state)
+{
+	const struct uplink_config cfg = config();
+
+	(void)state;
+	play_driver(0, DEVFEAT_TX_CHECKSUM);
+	host.xsk_umem_reg = reg_without_flag;
+	refusals = 0;
+	open_with(&cfg);
+	assert_true(refusals);
+	if (!uplink_info(up)->nic_checksum)
+		skip();	/* a kernel without TX metadata */
+	assert_true(uplink_nicq(up, 0)->tx_checksum);
+}
+
+static int reg_without_metadata(const struct host_ops *h, int fd, const struct xdp_umem_reg *reg)
+{
+	static const struct xdp_umem_reg none;
+	const uint8_t *last = (const uint8_t *)reg + sizeof(none) - 4;
+
+	if (memcmp(last, (const uint8_t *)&none + sizeof(none) - 4, 4))
+		return -EINVAL;
+	return host_linux()->xsk_umem_reg(h, fd, reg);
+}
+
+static void a_kernel_that_takes_no_requests_leaves_checksums_to_software(void **state)
+{
+	struct uplink_config cfg = config();
+
+	(void)state;
+	play_driver(0, DEVFEAT_TX_CHECKSUM);
+	host.xsk_umem_reg = reg_without_metadata;
+	open_with(&cfg);
+	assert_int_equal(uplink_info(up)->mode, VD_MODE_COPY);
+	assert_false(uplink_info(up)->nic_checksum);
+	assert_false(uplink_nicq(up, 0)->tx_checksum);
+	assert_string_equal(uplink_info(up)->nic_checksum_why, "the kernel takes no requests");
+	assert_nothing_left();
+	/* Asked for by name it is an error, with the mend. */
+	cfg.tx_checksum = UPLINK_HELPER_DRIVER;
+	assert_true(uplink_open(&host, loop, &cfg, &up, err, sizeof(err)) < 0);
+	assert_non_null(strstr(err, "--tx-checksum software"));
+}
+
+static int ethtool_of_a_nic(const struct host_ops *h, const char *ifname, void *cmd)
+{
+	int ret = host_linux()->ethtool(h, ifname, cmd);
+	struct ethtool_drvinfo *info = cmd;
+
+	if (!ret && info->cmd == ETHTOOL_GDRVINFO)
+		strcpy(info->driver, "nic");
+	return ret;
+}
+
+static void by_itself_the_hash_of_a_nic_is_taken(void **state)
+{
+	const struct uplink_config cfg = config();
+	uint32_t ours, hash;
+
+	(void)state;
+	host.ethtool = ethtool_of_a_nic;
+	open_with(&cfg);
+	if (!uplink_info(up)->driver_hash)
+		skip();	/* a kernel whose veth offers none */
+	hash = received_hash(&ours);
+	assert_int_not_equal(hash, 0);
+	assert_int_not_equal(hash, ours);
+}
+
+static int load_nothing_bound(const struct host_ops *h, const struct host_bpf_spec *spec, struct host_bpf_fds *fds)
+{
+	return spec->bound_to ? -EINVAL : host_linux()->bpf_load(h, spec, fds);
+}
+
+static void where_the_program_for_the_device_is_refused_the_plain_one_serves(void **state)
+{
+	struct uplink_config cfg = config();
+	uint32_t ours, hash;
+
+	(void)state;
+	play_driver(DEVFEAT_RX_HASH, 0);
+	host.bpf_load = load_nothing_bound;
+	cfg.rx_hash = UPLINK_HELPER_DRIVER;
+	open_with(&cfg);
+	assert_false(uplink_info(up)->driver_hash);
+	assert_string_not_equal(uplink_info(up)->driver_hash_why, "");
+	hash = received_hash(&ours);
+	assert_int_equal(hash, ours);
+	assert_nothing_left();
+}
+
 #define plain(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 #define jumbo(fn) cmocka_unit_test_setup_teardown(fn, setup_jumbo, teardown)
 
@@ -530,6 +712,11 @@ int main(void)
 		plain(an_instance_of_the_same_kind_adopts_the_drivers_hash),
 		plain(a_checksum_that_is_left_to_the_kernel_arrives_whole),
 		plain(by_itself_nothing_is_left_to_a_driver_that_does_not_offer_it),
+		plain(checksums_are_left_to_a_driver_that_offers_to_finish_them),
+		plain(a_kernel_that_knows_no_flag_for_metadata_is_asked_without_it),
+		plain(a_kernel_that_takes_no_requests_leaves_checksums_to_software),
+		plain(by_itself_the_hash_of_a_nic_is_taken),
+		plain(where_the_program_for_the_device_is_refused_the_plain_one_serves),
 	};
 
 	if (env_enter()) {

@@ -158,12 +158,12 @@ static json_t *mcast_json(struct bridge *b)
 }
 
 /* Who does what software can do as well, and why it is not the driver. */
-static void put_helper(json_t *o, const char *key, bool driver, const char *why_not)
+static void put_helper(json_t *o, const char *key, const char *by, const char *why_not)
 {
 	json_t *h = json_object();
 
-	put_str(h, "by", driver ? "driver" : "software");
-	put_str(h, "why_not_driver", driver ? "" : why_not);
+	put_str(h, "by", by);
+	put_str(h, "why_not_driver", why_not);
 	json_object_set_new(o, key, h);
 }
 
@@ -193,8 +193,9 @@ static json_t *uplink_json(struct bridge *b)
 		put_int(o, "numa_node", (uint64_t)info->node);
 	put_str(xdp, "metadata", metadata_state(b));
 	put_bool(xdp, "multi_buffer", info->sg);
-	put_helper(xdp, "rx_hash", info->driver_hash, info->driver_hash_why);
-	put_helper(xdp, "tx_checksum", info->nic_checksum, info->nic_checksum_why);
+	put_helper(xdp, "rx_hash", info->driver_hash ? "driver" : "software", info->driver_hash_why);
+	put_helper(xdp, "tx_checksum", info->nic_checksum ? "driver" : info->kernel_checksum ? "kernel" : "software",
+		   info->nic_checksum_why);
 	json_object_set_new(o, "xdp", xdp);
 	put_int(filter, "entries", info->filter_entries);
 	put_bool(filter, "allmulti", info->allmulti);

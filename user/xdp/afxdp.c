@@ -22,9 +22,8 @@
 #define XDP_MAX_TX_SKB_BUDGET 9
 #endif
 #define TX_BUDGET 256
-/* Since 6.8. */
-#define UMEM_TX_SW_CSUM (1u << 1)
-#define UMEM_TX_METADATA_LEN (1u << 2)
+#define UMEM_TX_SW_CSUM (1u << 1)	/* since 6.8 */
+#define UMEM_TX_METADATA_LEN (1u << 2)	/* since 6.11 */
 
 #define BIND_RETRY_MS 20
 
@@ -171,21 +170,34 @@ static int bind_wait(const struct host_ops *host, const struct afxdp_config *cfg
 	}
 }
 
-/* The length of TX metadata lies where older headers have the end of the struct; the kernel looks at it when the flag says so. */
-static void want_tx_metadata(struct xdp_umem_reg *reg, enum afxdp_checksum who)
+/*
+ * Registers the UMEM. The length of TX metadata lies where older headers have the end of the struct. Linux 6.8 to 6.10
+ * look at it always; since 6.11 a flag has to say that it means something, which those before do not know. A kernel that
+ * knows neither ignores the length, but then no driver offers anything and the flag for the kernel's own sum is refused.
+ */
+static int register_umem(const struct host_ops *host, const struct nicq *q, const struct afxdp_config *cfg)
 {
+	struct xdp_umem_reg reg = {
+		.addr = (uintptr_t)q->umem, .len = q->umem_len, .chunk_size = cfg->chunk, .headroom = NICQ_HEADROOM,
+	};
 	const uint32_t len = sizeof(struct nicq_tx_request);
+	int ret;
 
-	static_assert(sizeof(*reg) == 32, "the length is the last of its words");
-	if (who == AFXDP_CHECKSUM_US)
-		return;
-	memcpy((uint8_t *)reg + sizeof(*reg) - sizeof(len), &len, sizeof(len));
-	reg->flags |= UMEM_TX_METADATA_LEN | (who == AFXDP_CHECKSUM_KERNEL ? UMEM_TX_SW_CSUM : 0);
+	static_assert(sizeof(reg) == 32, "the length is the last of its words");
+	if (cfg->tx_checksum == AFXDP_CHECKSUM_US)
+		return host->xsk_umem_reg(host, q->fd, &reg);
+	memcpy((uint8_t *)&reg + sizeof(reg) - sizeof(len), &len, sizeof(len));
+	reg.flags |= UMEM_TX_METADATA_LEN | (cfg->tx_checksum == AFXDP_CHECKSUM_KERNEL ? UMEM_TX_SW_CSUM : 0);
+	ret = host->xsk_umem_reg(host, q->fd, &reg);
+	if (ret == -EINVAL) {
+		reg.flags &= ~UMEM_TX_METADATA_LEN;
+		ret = host->xsk_umem_reg(host, q->fd, &reg);
+	}
+	return ret == -EINVAL ? -ENOPROTOOPT : ret;
 }
 
 int afxdp_create(const struct host_ops *host, const struct afxdp_config *cfg, uint64_t deadline_ns, struct nicq *q)
 {
-	struct xdp_umem_reg reg = { .chunk_size = cfg->chunk, .headroom = NICQ_HEADROOM };
 	uint64_t len = (uint64_t)cfg->frames * cfg->chunk;
 	int ret;
 
@@ -202,10 +214,7 @@ int afxdp_create(const struct host_ops *host, const struct afxdp_config *cfg, ui
 	ret = q->fd = host->xsk_socket(host);
 	if (ret < 0)
 		goto err;
-	reg.addr = (uintptr_t)q->umem;
-	reg.len = len;
-	want_tx_metadata(&reg, (enum afxdp_checksum)cfg->tx_checksum);
-	ret = host->xsk_umem_reg(host, q->fd, &reg);
+	ret = register_umem(host, q, cfg);
 	if (!ret)
 		ret = set_ring_sizes(q->fd, cfg->ring_size);
 	if (!ret)

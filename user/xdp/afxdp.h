@@ -35,7 +35,7 @@ struct afxdp_config {
  *
  * The fill ring is filled before the bind, so a zero-copy driver finds buffers at once.
  * Return: 0 or -errno; -EBUSY when the queue stayed taken, -EOPNOTSUPP when the mode is not supported,
- * -EINVAL when the kernel does not know multi-buffer.
+ * -ENOPROTOOPT when the kernel takes no TX metadata, -EINVAL when it does not know multi-buffer.
  */
 int afxdp_create(const struct host_ops *host, const struct afxdp_config *cfg, uint64_t deadline_ns, struct nicq *q);
 

@@ -106,6 +106,13 @@ static void sockets_close(struct uplink *u)
 		nicq_fini(&u->nicq[--u->nopen]);
 }
 
+/* The NIC finishes no checksums for us. */
+static void no_checksum(struct uplink *u, const char *why)
+{
+	u->checksum = AFXDP_CHECKSUM_US;
+	snprintf(u->info.nic_checksum_why, sizeof(u->info.nic_checksum_why), "%s", why);
+}
+
 /* The NUMA node that the NIC is attached to. */
 static int nic_node(const struct uplink *u)
 {
@@ -139,6 +146,19 @@ static int queue_node(const struct uplink *u, uint32_t queue)
 	return node == NODE_NONE ? nic_node(u) : node;
 }
 
+/* What a failed set-up of a socket means. */
+static int explain_socket(const struct uplink *u, const struct rung *r, uint32_t queue, int err, const struct fail *why)
+{
+	if (err == -ENOPROTOOPT)
+		return fail_with(why, err, "%s: this kernel takes no checksum requests (6.8 does): --tx-checksum software",
+				 r->name);
+	if (err == -EINVAL && u->info.sg)
+		return fail_with(why, err,
+				 "%s: MTU %u needs multi-buffer AF_XDP, which this kernel lacks (6.6 has it): ip link set dev %s mtu %d",
+				 r->name, linkmon_uplink(u->linkmon)->mtu, u->cfg.ifname, IFCHECK_MTU_WITHOUT_SG);
+	return fail_with(why, err, "%s: queue %u: %s", r->name, queue, socket_error(err));
+}
+
 /* One socket per NIC queue, all in the same mode, or none. */
 static int sockets_open(struct uplink *u, const struct rung *r, uint64_t deadline_ns, const struct fail *why)
 {
@@ -153,26 +173,28 @@ static int sockets_open(struct uplink *u, const struct rung *r, uint64_t deadlin
 	};
 	int ret;
 
+	/* There is no kernel in between that could do it. */
+	if (r->mode == VD_MODE_ZEROCOPY && u->checksum == AFXDP_CHECKSUM_KERNEL)
+		c.tx_checksum = AFXDP_CHECKSUM_US;
+
 	while (u->nopen < u->info.queues) {
 		c.queue = u->nopen;
 		node_prefer(queue_node(u, c.queue));
 		ret = afxdp_create(u->host, &c, deadline_ns, &u->nicq[u->nopen]);
 		node_prefer(NODE_NONE);
+		if (ret == -ENOPROTOOPT && u->cfg.tx_checksum == UPLINK_HELPER_AUTO) {
+			no_checksum(u, "the kernel takes no requests");
+			c.tx_checksum = AFXDP_CHECKSUM_US;
+			continue;
+		}
 		if (ret) {
 			sockets_close(u);
-			if (ret == -EINVAL && c.sg)
-				return fail_with(why, ret,
-						 "%s: MTU %u needs multi-buffer AF_XDP, which this kernel lacks (6.6 has it): ip link set dev %s mtu %d",
-						 r->name, linkmon_uplink(u->linkmon)->mtu, u->cfg.ifname,
-						 IFCHECK_MTU_WITHOUT_SG);
-			if (ret == -EINVAL && c.tx_checksum)
-				return fail_with(why, ret,
-						 "%s: this kernel takes no checksum requests (6.8 does): --tx-checksum software",
-						 r->name);
-			return fail_with(why, ret, "%s: queue %u: %s", r->name, c.queue, socket_error(ret));
+			return explain_socket(u, r, c.queue, ret, why);
 		}
 		u->nopen++;
 	}
+	u->info.nic_checksum = c.tx_checksum == AFXDP_CHECKSUM_NIC;
+	u->info.kernel_checksum = c.tx_checksum == AFXDP_CHECKSUM_KERNEL;
 	return 0;
 }
 
@@ -386,15 +408,15 @@ static void choose_hash(struct uplink *u, const struct devfeat *f)
 
 static void choose_checksum(struct uplink *u, const struct devfeat *f)
 {
-	u->checksum = AFXDP_CHECKSUM_US;
-	if (u->cfg.tx_checksum == UPLINK_HELPER_SOFTWARE)
-		snprintf(u->info.nic_checksum_why, sizeof(u->info.nic_checksum_why), "as asked");
-	else if (f->xsk & DEVFEAT_TX_CHECKSUM)
+	if (u->cfg.tx_checksum == UPLINK_HELPER_SOFTWARE) {
+		no_checksum(u, "as asked");
+	} else if (f->xsk & DEVFEAT_TX_CHECKSUM) {
 		u->checksum = AFXDP_CHECKSUM_NIC;
-	else if (u->cfg.tx_checksum == UPLINK_HELPER_DRIVER)
-		u->checksum = AFXDP_CHECKSUM_KERNEL;
-	else
-		snprintf(u->info.nic_checksum_why, sizeof(u->info.nic_checksum_why), "the driver does not offer it");
+	} else {
+		no_checksum(u, "the driver does not offer it");
+		if (u->cfg.tx_checksum == UPLINK_HELPER_DRIVER)
+			u->checksum = AFXDP_CHECKSUM_KERNEL;
+	}
 }
 
 /* What the driver can do for us. Not to know is to do it ourselves. */
@@ -474,7 +496,6 @@ static int take(struct uplink *u, const struct ifcheck *c, const struct fail *wh
 		snprintf(u->info.driver_hash_why, sizeof(u->info.driver_hash_why), "%s",
 			 u->info.mode == VD_MODE_GENERIC ? "not in generic mode" : "the kernel refused the program for it");
 	u->info.node = node_of_memory(u->nicq[0].umem);
-	u->info.nic_checksum = u->checksum != AFXDP_CHECKSUM_US;
 	u->info.attach = u->cfg.attach;
 	linkmon_expect_program(u->linkmon, u->program.id, u->cfg.attach == UPLINK_ATTACH_DISPATCHER);
 	linkmon_on_change(u->linkmon, on_change, u);

@@ -65,7 +65,8 @@ struct uplink_info {
 	bool driver_hash;		/* the program asks the driver for the flow hash */
 	char driver_hash_why[96];	/* why not, "" when it does */
 	bool nic_checksum;		/* checksums are left to the NIC (TX metadata) */
-	char nic_checksum_why[96];
+	bool kernel_checksum;		/* they are left to the kernel, which does it in software */
+	char nic_checksum_why[96];	/* why not to the NIC, "" when they are */
 	bool sg;			/* multi-buffer sockets: a frame may take several chunks */
 	uint32_t max_frame;		/* longest frame that chunks and sockets allow, bytes */
 	int rxvlan_before, rxvlan_now;	/* 1 on, 0 off, -1 not known by the driver */
