@@ -291,6 +291,38 @@ static void misaligned_parts_are_refused(void **state)
 	guest_close(&g);
 }
 
+static void a_ring_that_begins_anew_while_its_driver_goes_on_is_noticed(void **state)
+{
+	struct guest g;
+
+	(void)state;
+	FOR_SIZES(size) {
+		guest_open(&g, TX, *size, ALL);
+		assert_false(virtq_is_out_of_step(&g.vq));
+		for (unsigned i = 0; i < 3 * *size && i < 1000; i++) {
+			guest_reset(&g);
+			good(&g, (uint16_t)(i % *size));
+			guest_expose(&g);
+			turn(&g, 1);
+			virtq_publish(&g.vq);
+			guest_take(&g);
+			g.cfg.base = virtq_stop(&g.vq);
+			assert_int_equal(virtq_start(&g.vq, &g.cfg), 0);
+			assert_false(virtq_is_out_of_step(&g.vq) && g.cfg.base != 0x80008000);
+			virtq_stop(&g.vq);
+			g.cfg.base = 0x80008000;
+			assert_int_equal(virtq_start(&g.vq, &g.cfg), 0);
+			/* After two rounds all is as in a new ring, and it begins where a new one does. */
+			assert_int_equal(virtq_is_out_of_step(&g.vq), (i + 1) % (2 * *size) != 0);
+			virtq_stop(&g.vq);
+			g.cfg.base = g.avail_idx;
+			assert_int_equal(virtq_start(&g.vq, &g.cfg), 0);
+		}
+		virtq_stop(&g.vq);
+		guest_close(&g);
+	}
+}
+
 static void both_halves_of_the_base_are_the_same_when_stopped(void **state)
 {
 	struct guest g;
@@ -579,6 +611,7 @@ int main(void)
 		cmocka_unit_test(any_size_up_to_32768_is_legal),
 		cmocka_unit_test(a_position_outside_the_ring_is_refused),
 		cmocka_unit_test(misaligned_parts_are_refused),
+		cmocka_unit_test(a_ring_that_begins_anew_while_its_driver_goes_on_is_noticed),
 		cmocka_unit_test(both_halves_of_the_base_are_the_same_when_stopped),
 		cmocka_unit_test(the_place_of_the_event_decides_in_rings_of_any_size),
 		cmocka_unit_test(an_event_inside_a_chain_is_passed_with_it),

@@ -21,7 +21,11 @@
 
 uint64_t attach_features(const struct port_config *cfg)
 {
-	return vnet_dependencies(PORT_FEATURES & ~cfg->without) | 1ull << VHOST_USER_F_PROTOCOL_FEATURES;
+	uint64_t features = vnet_dependencies(PORT_FEATURES & ~cfg->without);
+
+	if (!(features & VNET_BIT(VIRTIO_F_VERSION_1)))
+		features &= UINT32_MAX;		/* there is no more of them for a legacy driver */
+	return features | 1ull << VHOST_USER_F_PROTOCOL_FEATURES;
 }
 
 uint64_t attach_protocol_features(void)
@@ -78,6 +82,7 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 	struct port *p = ctx;
 	struct virtq *vq = port_vq(p, index);
 	struct virtq_config c = *cfg;
+	bool out_of_step;
 	int ret;
 
 	c.dir = index & 1 ? VIRTQ_TX : VIRTQ_RX;
@@ -94,6 +99,7 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 	follow_memory(p, c.desc);
 	vq_lock(p, vq);
 	ret = virtq_start(vq, &c);
+	out_of_step = !ret && virtq_is_out_of_step(vq);
 	spin_unlock(&vq->lock);
 	if (ret) {
 		if (c.dir == VIRTQ_TX && c.kickfd >= 0)
@@ -101,6 +107,10 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 				      false);
 		return ret;
 	}
+	if (out_of_step)
+		log_at(LOG_LEVEL_WARN, &p->complaints,
+		       "port %s: ring %u is packed and in use, and the front-end does not know its position: reset the device in the guest (its driver, or a reboot)",
+		       p->cfg.name, index);
 	attach_update(p);
 	bridge_wake(p->bridge);
 	return 0;

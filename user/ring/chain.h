@@ -11,8 +11,8 @@
 
 #define INDIRECT_MAX 1024	/* entries of an indirect table; Linux makes them longer than a small ring */
 /*
- * Descriptors beyond the first of each chain that one batch looks at; empty ones cost time too. The chain
- * that passes the limit is finished, so a batch is bounded by this and one or two times the ring's size.
+ * Descriptors beyond the first of each chain that one batch looks at; empty ones cost time too. The packet
+ * that passes the limit is finished, so a batch is bounded by twice this and twice the ring's size.
  */
 #define WALK_MAX 4096
 

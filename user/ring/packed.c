@@ -4,8 +4,10 @@
  * publish, notifications.
  *
  * Descriptors and used entries share one ring. What was taken is overwritten
- * when it is given back and not before: until then the next look, or the device
- * that comes after us, finds it again.
+ * when it is given back and not before: until then the next look finds it again.
+ * Between giving back and publish the descriptors of a batch are overwritten, all
+ * but the flags of the first: a device that comes after us, should we end right
+ * there, finds the ring standing at that one.
  */
 #include <errno.h>
 
@@ -130,6 +132,17 @@ bool packed_publish(struct virtq *vq)
 	if ((where ^ vq->next_used) & PACKED_WRAP)
 		event -= (uint16_t)vq->size;
 	return vring_need_event(event, now, old);
+}
+
+/* In the first round of a new ring nobody has set a used flag: 2.8.1. */
+bool packed_is_out_of_step(const struct virtq *vq)
+{
+	if (vq->next_avail != PACKED_WRAP)
+		return false;
+	for (uint32_t i = 0; i < vq->size; i++)
+		if (READ_ONCE(vq->packed_desc[i].flags) & PACKED_USED)
+			return true;
+	return false;
 }
 
 bool packed_arm(struct virtq *vq)

@@ -125,5 +125,6 @@ int packed_start(struct virtq *vq, const struct virtq_config *cfg);
 bool packed_publish(struct virtq *vq);
 bool packed_arm(struct virtq *vq);
 void packed_disarm(struct virtq *vq);
+bool packed_is_out_of_step(const struct virtq *vq);
 
 #endif

@@ -174,6 +174,11 @@ void virtq_disarm(struct virtq *vq)
 		split_disarm(vq);
 }
 
+bool virtq_is_out_of_step(const struct virtq *vq)
+{
+	return vq->packed && packed_is_out_of_step(vq);
+}
+
 bool virtq_pending(const struct virtq *vq)
 {
 	return vq->packed ? packed_there(vq, vq->next_avail) : split_pending(vq);

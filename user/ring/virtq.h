@@ -279,6 +279,14 @@ bool virtq_arm(struct virtq *vq);
 /* Asks for no kicks (the worker polls). Lock held. */
 void virtq_disarm(struct virtq *vq);
 
+/**
+ * virtq_is_out_of_step() - a ring that just started as a new one, though it is not new?
+ *
+ * A front-end that lost its back-end may not know the position of a packed ring, and begins anew while the driver goes
+ * on in the middle: nothing will move. Lock held. Return: true when there are descriptors in it that a device has used.
+ */
+bool virtq_is_out_of_step(const struct virtq *vq);
+
 /* True when there is something to take, as far as one look at the ring tells. Lock held. */
 bool virtq_pending(const struct virtq *vq);
 

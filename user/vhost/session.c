@@ -532,7 +532,7 @@ static int dispatch(struct session *s, struct request *rq)
 	return -EOPNOTSUPP;
 }
 
-/* What a message that has an answer of its own gets when it is refused: a base that cannot be one. */
+/* What a message that has an answer of its own gets when it is refused: a base that no split ring has. */
 static int refused_reply(const struct vhost_user_msg *msg, struct vhost_user_msg *reply)
 {
 	reply->payload.state.index = msg->payload.state.index;

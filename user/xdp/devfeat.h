@@ -13,7 +13,7 @@
 #define DEVFEAT_TX_CHECKSUM (1u << 1)	/* in @xsk: XDP_TXMD_FLAGS_CHECKSUM */
 
 struct devfeat {
-	uint64_t rx_metadata;	/* since Linux 6.6 */
+	uint64_t rx_metadata;	/* since Linux 6.7 */
 	uint64_t xsk;		/* since Linux 6.8 */
 };
 
