@@ -10,17 +10,7 @@
 #include <stdint.h>
 
 #include <linux/virtio_config.h>
-#include <linux/virtio_net.h>
-
-/* Younger than the oldest headers we build with. */
-#ifndef VIRTIO_NET_F_GUEST_USO4
-#define VIRTIO_NET_F_GUEST_USO4 54
-#define VIRTIO_NET_F_GUEST_USO6 55
-#define VIRTIO_NET_F_HOST_USO 56
-#endif
-#ifndef VIRTIO_NET_HDR_GSO_UDP_L4
-#define VIRTIO_NET_HDR_GSO_UDP_L4 5
-#endif
+#include "virtio_net_bits.h"
 
 #define VNET_BIT(n) (1ull << (n))
 
