@@ -137,7 +137,7 @@ static unsigned receive(struct guest *g, uint32_t pair)
 	return n;
 }
 
-/* Without a back-end what the tap has is read and forgotten. */
+/* Without a back-end what the tap has is read, counted and forgotten. */
 static unsigned drain_tap(struct guest *g, uint32_t queue)
 {
 	struct virtio_net_hdr_v1 hdr;
@@ -149,6 +149,7 @@ static unsigned drain_tap(struct guest *g, uint32_t queue)
 	do
 		len = tap_read(g->tap[queue], &hdr, &iov, 1);
 	while ((len >= 0 || len == -EMSGSIZE) && ++n < BATCH);
+	g->tap_drops += n;
 	g->tap_ready[queue] = n == BATCH;
 	return n;
 }

@@ -5,6 +5,9 @@
 
 #include "base/node.h"
 
+#define MASK_WORDS 16
+#define MASK_BITS (MASK_WORDS * 8 * sizeof(unsigned long))
+
 int node_count(void)
 {
 	static int count;
@@ -43,22 +46,28 @@ int node_of_memory(const void *p)
 
 void node_prefer(int node)
 {
+	static unsigned long mask[MASK_WORDS];
+	static int mode = -1;
+
 	if (node_count() < 2)
 		return;
+	/* Whoever started us may have had a policy in mind (numactl): it counts wherever we have none. */
+	if (mode < 0 && get_mempolicy(&mode, mask, MASK_BITS, NULL, 0) < 0)
+		mode = MPOL_DEFAULT;
 	if (node < 0)
-		numa_set_localalloc();
+		set_mempolicy(mode, mode == MPOL_DEFAULT ? NULL : mask, MASK_BITS);
 	else
 		numa_set_preferred(node);
 }
 
 int node_move(void *p, size_t len, int node)
 {
-	unsigned long mask[16] = { 0 };
-	const unsigned bits = 8 * sizeof(mask[0]);
+	const unsigned bits = 8 * sizeof(unsigned long);
+	unsigned long mask[MASK_WORDS] = { 0 };
 
-	if (node_count() < 2 || node < 0 || (unsigned)node >= bits * 16)
+	if (node_count() < 2 || node < 0 || (unsigned)node >= MASK_BITS)
 		return -EINVAL;
 	mask[(unsigned)node / bits] = 1ul << (unsigned)node % bits;
 	/* Preferred, not bound: a node that is full is no reason to fail. */
-	return mbind(p, len, MPOL_PREFERRED, mask, bits * 16, MPOL_MF_MOVE) < 0 ? -errno : 0;
+	return mbind(p, len, MPOL_PREFERRED, mask, MASK_BITS, MPOL_MF_MOVE) < 0 ? -errno : 0;
 }

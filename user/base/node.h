@@ -29,7 +29,7 @@ int node_of_cpu(int cpu);
  */
 int node_of_memory(const void *p);
 
-/* New memory that this thread touches comes from @node if it can; NODE_NONE: from anywhere near, as usual. */
+/* New memory that this thread touches comes from @node if it can; NODE_NONE: as before. */
 void node_prefer(int node);
 
 /**
