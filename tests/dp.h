@@ -464,6 +464,10 @@ static inline void dp_open(struct dp_bed *b, uint64_t features)
 	dp_open_with(b, features, DP_CHUNK, GUEST_MAX_FRAME);
 }
 
+/* A test with split rings and the same with packed ones: the file's setup() and setup_packed(), and its teardown(). */
+#define DP_BOTH(fn)                                                                                                  \
+	{ #fn ", split", fn, setup, teardown, NULL }, { #fn ", packed", fn, setup_packed, teardown, NULL }
+
 /* Drops of one ring that are not breakage. */
 static inline uint64_t dp_dropped(const struct virtq *vq)
 {

@@ -445,25 +445,23 @@ static void whatever_buffers_there_are_no_frame_arrives_twice_or_out_of_order(vo
 	assert_int_equal(dp_dropped(e->vq), 0);
 }
 
-#define BOTH(fn) { #fn ", split", fn, setup, teardown, NULL }, { #fn ", packed", fn, setup_packed, teardown, NULL }
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(consecutive_segments_of_a_batch_arrive_as_one_packet),
-		BOTH(datagrams_of_one_size_arrive_as_one_packet),
-		BOTH(a_guest_that_does_not_take_joined_packets_gets_frames_as_they_came),
-		BOTH(flows_that_come_interleaved_keep_their_order),
-		BOTH(frames_that_are_not_of_a_flow_stay_where_they_are),
-		BOTH(segments_that_came_apart_are_not_joined),
-		BOTH(what_finds_too_few_buffers_joined_arrives_frame_by_frame),
-		BOTH(one_buffer_at_a_time_is_enough),
-		BOTH(a_joined_packet_may_end_amid_its_frames_and_go_on_later),
-		BOTH(a_ring_that_is_too_small_for_a_joined_packet_gets_frames),
-		BOTH(the_share_of_a_port_counts_frames_not_packets),
-		BOTH(frames_that_waited_too_long_are_dropped_all_of_them),
-		BOTH(a_long_line_is_joined_piece_by_piece_and_loses_nothing),
-		BOTH(whatever_buffers_there_are_no_frame_arrives_twice_or_out_of_order),
+		DP_BOTH(consecutive_segments_of_a_batch_arrive_as_one_packet),
+		DP_BOTH(datagrams_of_one_size_arrive_as_one_packet),
+		DP_BOTH(a_guest_that_does_not_take_joined_packets_gets_frames_as_they_came),
+		DP_BOTH(flows_that_come_interleaved_keep_their_order),
+		DP_BOTH(frames_that_are_not_of_a_flow_stay_where_they_are),
+		DP_BOTH(segments_that_came_apart_are_not_joined),
+		DP_BOTH(what_finds_too_few_buffers_joined_arrives_frame_by_frame),
+		DP_BOTH(one_buffer_at_a_time_is_enough),
+		DP_BOTH(a_joined_packet_may_end_amid_its_frames_and_go_on_later),
+		DP_BOTH(a_ring_that_is_too_small_for_a_joined_packet_gets_frames),
+		DP_BOTH(the_share_of_a_port_counts_frames_not_packets),
+		DP_BOTH(frames_that_waited_too_long_are_dropped_all_of_them),
+		DP_BOTH(a_long_line_is_joined_piece_by_piece_and_loses_nothing),
+		DP_BOTH(whatever_buffers_there_are_no_frame_arrives_twice_or_out_of_order),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
