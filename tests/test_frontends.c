@@ -1,5 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The session's event fds and device status, and the orders in which real front-ends speak. */
+/*
+ * The session's event fds and device status, and the orders in which real front-ends speak; with both kinds of rings.
+ */
 #include <fcntl.h>
 #include <signal.h>
 #include <sys/epoll.h>
@@ -141,24 +143,53 @@ static void status_is_kept_and_zero_resets(void **state)
 	assert_int_equal(ring(f, 0)->num, 0);
 	assert_true(ring(f, 0)->callfd >= 0);	/* QEMU does not send it again */
 	assert_int_equal(session_state(f->s)->protocol_features, VU_PROTOCOL);
-	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
+	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, f->features));
 	run_ring(f, 0);	/* memory is still there */
 }
 
+/* Where it came to before means nothing any more, not even to a front-end that says no base. */
+static void a_reset_ring_begins_at_its_beginning(void **state)
+{
+	struct fixture *f = *state;
+
+	with_memory(f);
+	for (unsigned i = 0; i < 3; i++) {
+		expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 256));
+		expect_ok(f, vu_addr(0, VU_RING(0)));
+		expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
+		assert_true(f->fake.running[0]);
+		assert_int_equal(f->fake.ring[0].base, base_of_kind(f, 0));
+		f->fake.base = base_of_kind(f, 77);
+		if (i)
+			ask_base(f, 0);
+		expect_ok(f, vu_u64(VHOST_USER_SET_STATUS, 0));
+		expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, f->features));
+	}
+}
+
 /* ---- orders of real front-ends ---- */
+
+/* Ring @index runs, enabled or not, at the base that its front-end said. */
+static void runs(struct fixture *f, unsigned index, bool enabled, uint32_t base)
+{
+	assert_true(f->fake.running[index]);
+	assert_int_equal(f->fake.enabled[index], enabled);
+	assert_int_equal(f->fake.ring[index].base, base);
+	assert_int_equal(f->fake.ring[index].features, f->features);
+}
 
 static void qemu_start(struct fixture *f, unsigned pair)
 {
 	for (unsigned i = 2 * pair; i < 2 * pair + 2; i++)
 		expect_ok(f, vu_state(VHOST_USER_SET_VRING_ENABLE, i, 1));
-	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
+	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, f->features));
 	ask_u64(f, VHOST_USER_GET_STATUS);
 	assert_int_equal(send_msg(f, vu_u64(VHOST_USER_SET_STATUS, 8)), 0);
 	if (!pair)
 		expect_ok_fd(f, vu_mem(), vu_memfd(VU_MEM_SIZE));
 	for (unsigned i = 2 * pair; i < 2 * pair + 2; i++) {
 		assert_int_equal(send_msg(f, vu_state(VHOST_USER_SET_VRING_NUM, i, 256)), 0);
-		assert_int_equal(send_msg(f, vu_state(VHOST_USER_SET_VRING_BASE, i, 0)), 0);
+		assert_int_equal(send_msg(f, vu_state(VHOST_USER_SET_VRING_BASE, i, base_of_kind(f, 0))), 0);
 		expect_ok(f, vu_addr(i, VU_RING(i)));
 		assert_int_equal(send_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, i), event()), 0);
 		assert_true(f->fake.running[i]);
@@ -183,14 +214,15 @@ static void qemus_order_works(void **state)
 			assert_int_equal(send_fd(f, vu_u64(VHOST_USER_SET_VRING_ERR, i), event()), 0);
 		}
 	}
+	f->fake.base = base_of_kind(f, 99);
 	for (int reboot = 0; reboot < 3; reboot++) {
 		for (unsigned pair = 0; pair < PAIRS; pair++)
 			qemu_start(f, pair);
 		assert_int_equal(send_msg(f, vu_u64(VHOST_USER_SET_STATUS, 0xf)), 0);
 		for (unsigned i = 0; i < 2 * PAIRS; i++)
-			assert_true(f->fake.running[i] && f->fake.enabled[i]);
+			runs(f, i, true, base_of_kind(f, 0));
 		for (unsigned i = 0; i < 2 * PAIRS; i++)
-			ask_base(f, i);
+			assert_int_equal(ask_base(f, i), base_of_kind(f, 99));
 		assert_int_equal(send_msg(f, vu_u64(VHOST_USER_SET_STATUS, 0)), 0);
 		for (unsigned i = 0; i < 2 * PAIRS; i++)
 			assert_false(f->fake.running[i] || f->fake.enabled[i]);
@@ -208,20 +240,20 @@ static void cloud_hypervisors_order_works(void **state)
 	ask_u64(f, VHOST_USER_GET_PROTOCOL_FEATURES);
 	assert_int_equal(send_msg(f, vu_u64(VHOST_USER_SET_PROTOCOL_FEATURES, VU_PROTOCOL)), 0);
 	assert_true(ask_u64(f, VHOST_USER_GET_QUEUE_NUM) >= rings);
-	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
+	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, f->features));
 	expect_ok_fd(f, vu_mem(), vu_memfd(VU_MEM_SIZE));
 	for (unsigned i = 0; i < rings; i++)
 		expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, i, 256));
 	for (unsigned i = 0; i < rings; i++) {
 		expect_ok(f, vu_addr(i, VU_RING(i)));
-		expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, i, 0));
+		expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, i, base_of_kind(f, 0)));
 		expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_CALL, i), event());
 		expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, i), event());
 	}
 	for (unsigned i = 0; i < rings; i++)
 		expect_ok(f, vu_state(VHOST_USER_SET_VRING_ENABLE, i, 1));
 	for (unsigned i = 0; i < rings; i++)
-		assert_true(f->fake.running[i] && f->fake.enabled[i]);
+		runs(f, i, true, base_of_kind(f, 0));
 	/* Pause: disabled and stopped. Resume: the same rings again. */
 	for (unsigned i = 0; i < rings; i++)
 		expect_ok(f, vu_state(VHOST_USER_SET_VRING_ENABLE, i, 0));
@@ -232,9 +264,11 @@ static void cloud_hypervisors_order_works(void **state)
 	assert_int_equal(f->fake.complaints, 0);
 }
 
+/* It says only the lower half of a packed ring's base. */
 static void virtio_users_order_works(void **state)
 {
 	struct fixture *f = *state;
+	const uint32_t base = base_of_kind(f, 0) & 0xffff;
 	const unsigned rings = 2 * PAIRS;
 
 	assert_int_equal(send_msg(f, vu_msg(VHOST_USER_SET_OWNER, 0, 0)), 0);
@@ -246,22 +280,20 @@ static void virtio_users_order_works(void **state)
 	expect_ok(f, vu_u64(VHOST_USER_SET_STATUS, 3));
 	for (unsigned i = 0; i < rings; i++)
 		assert_int_equal(send_fd(f, vu_u64(VHOST_USER_SET_VRING_CALL, i), event()), 0);
-	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
+	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, f->features));
 	expect_ok(f, vu_u64(VHOST_USER_SET_STATUS, 0xb));
 	expect_ok_fd(f, vu_mem(), vu_memfd(VU_MEM_SIZE));
 	for (unsigned i = 0; i < rings; i++) {
 		assert_int_equal(send_msg(f, vu_state(VHOST_USER_SET_VRING_NUM, i, 256)), 0);
-		assert_int_equal(send_msg(f, vu_state(VHOST_USER_SET_VRING_BASE, i, 0)), 0);
+		assert_int_equal(send_msg(f, vu_state(VHOST_USER_SET_VRING_BASE, i, base)), 0);
 		assert_int_equal(send_msg(f, vu_addr(i, VU_RING(i))), 0);
 		assert_int_equal(send_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, i), event()), 0);
 	}
 	expect_ok(f, vu_state(VHOST_USER_SET_VRING_ENABLE, 0, 1));
 	expect_ok(f, vu_state(VHOST_USER_SET_VRING_ENABLE, 1, 1));
 	expect_ok(f, vu_u64(VHOST_USER_SET_STATUS, 0xf));
-	for (unsigned i = 0; i < rings; i++) {
-		assert_true(f->fake.running[i]);
-		assert_int_equal(f->fake.enabled[i], i < 2);
-	}
+	for (unsigned i = 0; i < rings; i++)
+		runs(f, i, i < 2, base);
 	assert_int_equal(f->fake.complaints, 0);
 }
 
@@ -294,15 +326,16 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(only_eventfds_signal),
 		T(received_event_fds_become_non_blocking),
-		T(a_call_fd_is_replaced_while_the_ring_runs),
-		T(a_kick_fd_is_replaced_while_the_ring_runs),
-		T(a_broken_ring_stops_and_signals_its_err_fd),
+		T_BOTH(a_call_fd_is_replaced_while_the_ring_runs),
+		T_BOTH(a_kick_fd_is_replaced_while_the_ring_runs),
+		T_BOTH(a_broken_ring_stops_and_signals_its_err_fd),
 		T(a_full_err_fd_that_blocks_does_not_hold_us),
-		T(status_is_kept_and_zero_resets),
-		T(qemus_order_works),
-		T(cloud_hypervisors_order_works),
-		T(virtio_users_order_works),
-		T(every_message_sent_often_grows_nothing),
+		T_BOTH(status_is_kept_and_zero_resets),
+		T_BOTH(a_reset_ring_begins_at_its_beginning),
+		T_BOTH(qemus_order_works),
+		T_BOTH(cloud_hypervisors_order_works),
+		T_BOTH(virtio_users_order_works),
+		T_BOTH(every_message_sent_often_grows_nothing),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The session's rules, one by one: negotiation, memory, rings. */
+/* The session's rules, one by one: negotiation, memory, rings; those of the kinds differ where they must. */
 #include <errno.h>
 #include <fcntl.h>
 
@@ -37,7 +37,7 @@ static void negotiating_again_changes_nothing(void **state)
 	for (int i = 0; i < 3; i++) {
 		ask_u64(f, VHOST_USER_GET_FEATURES);
 		expect_ok(f, vu_u64(VHOST_USER_SET_PROTOCOL_FEATURES, VU_PROTOCOL));
-		expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
+		expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, f->features));
 	}
 	assert_memory_equal(&before, session_state(f->s), sizeof(before));
 	assert_true(f->fake.running[0]);
@@ -49,9 +49,9 @@ static void features_of_a_running_ring_do_not_change(void **state)
 
 	with_memory(f);
 	run_ring(f, 0);
-	expect_nack(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES & ~(1ull << VIRTIO_RING_F_EVENT_IDX)));
+	expect_nack(f, vu_u64(VHOST_USER_SET_FEATURES, f->features & ~(1ull << VIRTIO_RING_F_EVENT_IDX)));
 	ask_base(f, 0);
-	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES & ~(1ull << VIRTIO_RING_F_EVENT_IDX)));
+	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, f->features & ~(1ull << VIRTIO_RING_F_EVENT_IDX)));
 }
 
 static void an_ack_comes_only_when_negotiated_and_asked_for(void **state)
@@ -257,7 +257,7 @@ static void a_running_ring_keeps_size_base_and_addresses(void **state)
 	with_memory(f);
 	run_ring(f, 0);
 	expect_nack(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 128));
-	expect_nack(f, vu_state(VHOST_USER_SET_VRING_BASE, 0, 5));
+	expect_nack(f, vu_state(VHOST_USER_SET_VRING_BASE, 0, base_of_kind(f, 5)));
 	expect_nack(f, vu_addr(0, VU_RING(2)));
 	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 256));
 	expect_ok(f, vu_addr(0, VU_RING(0)));
@@ -273,6 +273,22 @@ static void a_base_has_sixteen_bits(void **state)
 	expect_nack(f, vu_state(VHOST_USER_SET_VRING_BASE, 0, UINT32_MAX));
 	expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, 0, 65535));
 	assert_int_equal(ask_base(f, 0), 65535);
+}
+
+/* Nothing is logged before a front-end may ask for it, and none may. */
+static void a_ring_whose_writes_are_to_be_logged_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct vhost_user_msg m = vu_addr(0, VU_RING(0));
+
+	with_memory(f);
+	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 256));
+	m.payload.addr.flags = 1 << VHOST_VRING_F_LOG;
+	expect_nack(f, m);
+	expect_nack(f, vu_u64(VHOST_USER_SET_FEATURES, f->features | 1ull << VHOST_F_LOG_ALL));
+	run_ring(f, 0);
+	expect_nack(f, m);
+	assert_true(f->fake.running[0]);
 }
 
 static void ring_addresses_are_checked_when_they_come(void **state)
@@ -297,8 +313,6 @@ static void ring_addresses_are_checked_when_they_come(void **state)
 	expect_nack(f, m);
 	m = vu_addr(0, VU_USER);
 	m.payload.addr.flags = 2;
-	expect_nack(f, m);
-	m.payload.addr.flags = 1 << VHOST_VRING_F_LOG;
 	expect_nack(f, m);
 	expect_ok(f, vu_addr(0, VU_USER));
 }
@@ -367,7 +381,7 @@ static void a_ring_starts_at_the_kick_with_everything_it_needs(void **state)
 
 	with_memory(f);
 	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 1, 256));
-	expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, 1, 77));
+	expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, 1, base_of_kind(f, 77)));
 	expect_ok(f, vu_addr(1, VU_RING(1)));
 	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_CALL, 1), event());
 	assert_false(f->fake.running[1]);
@@ -375,8 +389,8 @@ static void a_ring_starts_at_the_kick_with_everything_it_needs(void **state)
 	assert_true(f->fake.running[1]);
 	assert_int_equal(c->dir, VIRTQ_TX);
 	assert_int_equal(c->size, 256);
-	assert_int_equal(c->base, 77);
-	assert_int_equal(c->features, VU_FEATURES);
+	assert_int_equal(c->base, base_of_kind(f, 77));
+	assert_int_equal(c->features, f->features);
 	assert_int_equal(c->max_frame, 1518);
 	assert_int_equal(c->kickfd, ring(f, 1)->kickfd);
 	assert_int_equal(c->callfd, ring(f, 1)->callfd);
@@ -448,14 +462,14 @@ static void get_vring_base_stops_the_ring_and_tells_where_it_was(void **state)
 	with_memory(f);
 	run_ring(f, 0);
 	run_ring(f, 1);
-	f->fake.base = 1234;
-	assert_int_equal(ask_base(f, 0), 1234);
+	f->fake.base = base_of_kind(f, 123);
+	assert_int_equal(ask_base(f, 0), base_of_kind(f, 123));
 	assert_false(f->fake.running[0]);
 	assert_true(f->fake.running[1]);
 	assert_int_equal(ring(f, 0)->kickfd, -1);
-	assert_int_equal(ask_base(f, 0), 1234);	/* asking again stops nothing twice */
+	assert_int_equal(ask_base(f, 0), base_of_kind(f, 123));	/* asking again stops nothing twice */
 	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
-	assert_int_equal(f->fake.ring[0].base, 1234);
+	assert_int_equal(f->fake.ring[0].base, base_of_kind(f, 123));
 }
 
 static void get_vring_base_answers_for_a_ring_that_never_started(void **state)
@@ -480,11 +494,11 @@ static void base_before_addresses_survives_them(void **state)
 	struct fixture *f = *state;
 
 	with_memory(f);
-	expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, 0, 42));
+	expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, 0, base_of_kind(f, 42)));
 	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 256));
 	expect_ok(f, vu_addr(0, VU_RING(0)));
 	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
-	assert_int_equal(f->fake.ring[0].base, 42);
+	assert_int_equal(f->fake.ring[0].base, base_of_kind(f, 42));
 }
 
 /* ---- enable ---- */
@@ -531,38 +545,39 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_is_offered_is_told),
 		T(features_not_offered_are_refused),
-		T(negotiating_again_changes_nothing),
-		T(features_of_a_running_ring_do_not_change),
+		T_BOTH(negotiating_again_changes_nothing),
+		T_BOTH(features_of_a_running_ring_do_not_change),
 		T(an_ack_comes_only_when_negotiated_and_asked_for),
 		T(a_message_with_its_own_answer_is_answered_once),
 		T(an_unknown_request_is_refused_when_a_reply_is_wanted_else_closes),
 		T(unexpected_fds_close_and_do_not_leak),
-		T(a_memory_table_replaces_the_old_one),
+		T_BOTH(a_memory_table_replaces_the_old_one),
 		T(a_bad_memory_table_leaves_the_old_one),
 		T(overlapping_regions_are_refused_and_their_fds_closed),
-		T(new_memory_moves_running_rings),
-		T(memory_that_does_not_cover_a_running_ring_is_refused),
+		T_BOTH(new_memory_moves_running_rings),
+		T_BOTH(memory_that_does_not_cover_a_running_ring_is_refused),
 		T(a_ring_split_over_two_regions_is_refused),
-		T(truncated_memory_ends_the_session),
+		T_BOTH(truncated_memory_ends_the_session),
 		T(a_ring_size_is_a_power_of_two_up_to_32768),
-		T(a_running_ring_keeps_size_base_and_addresses),
+		T_BOTH(a_running_ring_keeps_size_base_and_addresses),
 		T(a_base_has_sixteen_bits),
+		T_BOTH(a_ring_whose_writes_are_to_be_logged_is_refused),
 		T(ring_addresses_are_checked_when_they_come),
 		T(the_whole_ring_must_be_inside_memory),
-		T(addresses_that_no_longer_fit_stop_the_kick),
+		T_BOTH(addresses_that_no_longer_fit_stop_the_kick),
 		T(a_size_that_makes_the_ring_too_long_is_refused_at_the_start),
-		T(a_ring_starts_at_the_kick_with_everything_it_needs),
-		T(a_kick_before_the_addresses_starts_the_ring_when_they_come),
-		T(a_kick_without_fd_starts_a_polled_ring),
-		T(a_ring_of_size_one_runs),
-		T(a_ring_that_cannot_start_is_reported_and_stays_stopped),
-		T(get_vring_base_stops_the_ring_and_tells_where_it_was),
+		T_BOTH(a_ring_starts_at_the_kick_with_everything_it_needs),
+		T_BOTH(a_kick_before_the_addresses_starts_the_ring_when_they_come),
+		T_BOTH(a_kick_without_fd_starts_a_polled_ring),
+		T_BOTH(a_ring_of_size_one_runs),
+		T_BOTH(a_ring_that_cannot_start_is_reported_and_stays_stopped),
+		T_BOTH(get_vring_base_stops_the_ring_and_tells_where_it_was),
 		T(get_vring_base_answers_for_a_ring_that_never_started),
 		T(get_vring_base_beyond_the_rings_gets_an_impossible_base),
-		T(base_before_addresses_survives_them),
-		T(rings_begin_disabled_and_enable_is_remembered_while_stopped),
+		T_BOTH(base_before_addresses_survives_them),
+		T_BOTH(rings_begin_disabled_and_enable_is_remembered_while_stopped),
 		T(without_protocol_features_all_rings_are_enabled),
-		T(reset_owner_disables_all_rings),
+		T_BOTH(reset_owner_disables_all_rings),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

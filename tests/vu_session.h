@@ -13,23 +13,48 @@
 #include "vu.h"
 
 #define PAIRS 2
+#define VU_PACKED (1ull << VIRTIO_F_RING_PACKED)
+#define VU_PACKED_BASE 0x80008000u	/* of a new packed ring */
 
 struct fixture {
 	struct session *s;
+	uint64_t features;	/* offered, and what negotiate() takes */
 	struct vu_fake fake;
 	struct vhost_user_msg reply;
 	unsigned fds_before;
 };
 
-static inline int setup(void **state)
+static inline int setup_features(void **state, uint64_t features)
 {
-	const struct session_config cfg = { .max_pairs = PAIRS, .features = VU_FEATURES,
+	const struct session_config cfg = { .max_pairs = PAIRS, .features = features,
 					    .protocol_features = VU_PROTOCOL, .max_frame = 1518 };
 	struct fixture *f = calloc(1, sizeof(*f));
 
+	f->features = features;
 	f->fds_before = vu_open_fds();
 	*state = f;
 	return session_create(&cfg, &vu_ops, &f->fake, &f->s);
+}
+
+static inline int setup(void **state)
+{
+	return setup_features(state, VU_FEATURES);
+}
+
+static inline int setup_packed(void **state)
+{
+	return setup_features(state, VU_FEATURES | VU_PACKED);
+}
+
+static inline bool is_packed(const struct fixture *f)
+{
+	return f->features & VU_PACKED;
+}
+
+/* The base that @base of a split ring is with a packed one, in its first round. */
+static inline uint32_t base_of_kind(const struct fixture *f, uint32_t base)
+{
+	return is_packed(f) ? VU_PACKED_BASE | base << 16 | base : base;
 }
 
 /* Every test ends here: when the session is gone, so is every ring and every fd. */
@@ -108,7 +133,7 @@ static inline void expect_nack_fd(struct fixture *f, struct vhost_user_msg m, in
 static inline void negotiate(struct fixture *f)
 {
 	assert_int_equal(send_msg(f, vu_u64(VHOST_USER_SET_PROTOCOL_FEATURES, VU_PROTOCOL)), 0);
-	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
+	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, f->features));
 }
 
 static inline int event(void)
@@ -119,7 +144,7 @@ static inline int event(void)
 static inline void run_ring(struct fixture *f, unsigned index)
 {
 	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, index, 256));
-	expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, index, 0));
+	expect_ok(f, vu_state(VHOST_USER_SET_VRING_BASE, index, base_of_kind(f, 0)));
 	expect_ok(f, vu_addr(index, VU_RING(index)));
 	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, index), event());
 	assert_true(f->fake.running[index]);
@@ -154,5 +179,8 @@ static inline uint32_t ask_base(struct fixture *f, unsigned index)
 }
 
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+/* With split rings, and with packed ones. */
+#define T_BOTH(name)                                                                                                 \
+	{ #name ", split", name, setup, teardown, NULL }, { #name ", packed", name, setup_packed, teardown, NULL }
 
 #endif
