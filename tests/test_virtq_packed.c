@@ -374,6 +374,72 @@ static void the_place_of_the_event_decides_in_rings_of_any_size(void **state)
 		ask_everywhere(size);
 }
 
+/* The largest ring: positions and the distance of a whole round take all the bits there are. */
+static void ask_in_the_largest(struct guest *g, uint16_t base, unsigned n, unsigned after)
+{
+	guest_prepare_packed(g, base);
+	assert_int_equal(virtq_start(&g->vq, &g->cfg), 0);
+	g->vq.signalled_valid = true;
+	g->vq.callfd = 0;
+	guest_call_after(g, after);
+	for (unsigned i = 0; i < n; i++)
+		guest_raw(g, GUEST_DATA, 72, 0, (uint16_t)i);
+	guest_expose(g);
+	assert_int_equal(turn(g, 0), n);
+	assert_int_equal(virtq_publish(&g->vq), after < n);
+	assert_int_equal(guest_pending(g), n);
+	while (guest_pending(g))
+		guest_take(g);
+	virtq_stop(&g->vq);
+}
+
+static void the_place_of_the_event_decides_in_the_largest_ring(void **state)
+{
+	static const uint16_t slots[] = { 0, 1, 16383, 16384, 32704, 32705, 32766, 32767 };
+	static const unsigned batches[] = { 1, 2, 63, 64 };
+	struct guest g;
+
+	(void)state;
+	guest_prepare(&g, TX, 32768, ALL, 0);
+	for (unsigned s = 0; s < 8; s++)
+		for (unsigned wrap = 0; wrap <= GUEST_WRAP; wrap += GUEST_WRAP)
+			for (unsigned k = 0; k < 4; k++) {
+				const unsigned n = batches[k], after[] = { 0, n - 1, n, n + 1, 16384, 32766, 32767 };
+
+				for (unsigned i = 0; i < 7; i++)
+					ask_in_the_largest(&g, (uint16_t)(slots[s] | wrap), n, after[i]);
+			}
+	guest_close(&g);
+}
+
+/* One chain is the whole ring: whatever place in it was asked for is passed. */
+static void a_chain_as_long_as_the_largest_ring_passes_every_event(void **state)
+{
+	static const uint16_t bases[] = { 0, 1, 32767, GUEST_WRAP, GUEST_WRAP | 20000 };
+	static const unsigned after[] = { 0, 1, 16384, 32766, 32767 };
+	struct guest g;
+
+	(void)state;
+	guest_prepare(&g, TX, 32768, ALL, 0);
+	for (unsigned k = 0; k < 25; k++) {
+		guest_prepare_packed(&g, bases[k / 5]);
+		assert_int_equal(virtq_start(&g.vq, &g.cfg), 0);
+		g.vq.signalled_valid = true;
+		g.vq.callfd = 0;
+		guest_call_after(&g, after[k % 5]);
+		guest_raw(&g, GUEST_DATA, 72, VRING_DESC_F_NEXT, 9);
+		for (unsigned i = 0; i < 32766; i++)
+			guest_raw(&g, GUEST_DATA, 0, VRING_DESC_F_NEXT, 9);
+		guest_raw(&g, GUEST_DATA, 0, 0, 1);
+		guest_expose(&g);
+		assert_int_equal(turn(&g, 0), 1);
+		assert_true(virtq_publish(&g.vq));
+		assert_int_equal(guest_take(&g).id, 1);
+		virtq_stop(&g.vq);
+	}
+	guest_close(&g);
+}
+
 /* Chains count by the place where they begin, which is where they are used. */
 static void an_event_inside_a_chain_is_passed_with_it(void **state)
 {
@@ -614,6 +680,8 @@ int main(void)
 		cmocka_unit_test(a_ring_that_begins_anew_while_its_driver_goes_on_is_noticed),
 		cmocka_unit_test(both_halves_of_the_base_are_the_same_when_stopped),
 		cmocka_unit_test(the_place_of_the_event_decides_in_rings_of_any_size),
+		cmocka_unit_test(the_place_of_the_event_decides_in_the_largest_ring),
+		cmocka_unit_test(a_chain_as_long_as_the_largest_ring_passes_every_event),
 		cmocka_unit_test(an_event_inside_a_chain_is_passed_with_it),
 		cmocka_unit_test(arming_asks_at_the_next_place_with_its_wrap_counter),
 		cmocka_unit_test(a_buffer_id_out_of_range_breaks_the_ring),
