@@ -170,23 +170,64 @@ static void frames_that_are_not_of_a_flow_stay_where_they_are(void **state)
 	assert_int_equal(expect_part(e, &o, 4), 4);
 }
 
-static void segments_that_came_apart_are_not_joined(void **state)
+#define UNIT (1ull << 20)	/* nanoseconds, in which the data path notes when a frame came */
+
+/* Two pairs of segments, the second @apart ns after the first, which came @in ns into a unit. Return: how many join. */
+static uint32_t join_apart(struct dp_bed *b, const struct offload *o, uint64_t in, uint64_t apart)
+{
+	struct dp_end *e = &b->rx[0][0];
+	uint32_t n;
+
+	b->now = (b->now / UNIT + 1) * UNIT + in;
+	wire(b, 0, o, 0, 2);
+	dp_rx(b);
+	b->now += apart;
+	wire(b, 0, o, 2, 4);
+	dp_rx(b);
+	expect_none(e);
+	dp_offer(e, 16);
+	dp_rx(b);
+	n = expect_part(e, o, 0);
+	expect_frames(e, o, n, 4);
+	/* What is left of the buffers goes to something else. */
+	for (unsigned i = 0; virtq_pending(e->vq); i++) {
+		assert_true(dp_wire(b, 0, 0, 70, i));
+		dp_rx(b);
+		dp_expect(b, 0, 0, 70, i);
+	}
+	return n;
+}
+
+static void segments_that_came_apart_by_more_than_the_limit_are_not_joined(void **state)
+{
+	const struct offload o = offload_tcp4(4 * MSS);
+	const uint64_t limit = COALESCE_IDLE * UNIT;
+	struct dp_bed *b = *state;
+
+	assert_int_equal(join_apart(b, &o, 0, 0), 4);
+	assert_int_equal(join_apart(b, &o, 0, limit), 4);
+	assert_int_equal(join_apart(b, &o, 0, limit + UNIT - 1), 4);
+	assert_int_equal(join_apart(b, &o, 0, limit + UNIT), 2);
+	/* Parts of a unit do not count: the same, from the end of one. */
+	assert_int_equal(join_apart(b, &o, UNIT - 1, limit), 4);
+	assert_int_equal(join_apart(b, &o, UNIT - 1, limit + 1), 2);
+	assert_int_equal(join_apart(b, &o, 0, 3 * DP_MS), 2);
+}
+
+/* It is the last one that counts: a packet may be longer under way than the limit. */
+static void segments_that_come_one_after_the_other_within_the_limit_are_joined(void **state)
 {
 	const struct offload o = offload_tcp4(6 * MSS);
 	struct dp_bed *b = *state;
-	struct dp_end *e = &b->rx[0][0];
 
-	for (uint32_t i = 0; i < 6; i += 2) {
-		wire(b, 0, &o, i, i + 2);
+	for (uint32_t i = 0; i < 6; i++) {
+		wire(b, 0, &o, i, i + 1);
 		dp_rx(b);
-		b->now += 3 * DP_MS;
+		b->now += COALESCE_IDLE * UNIT;
 	}
-	expect_none(e);
-	dp_offer(e, DP_QSIZE);
+	dp_offer(&b->rx[0][0], DP_QSIZE);
 	dp_rx(b);
-	assert_int_equal(expect_part(e, &o, 0), 2);
-	assert_int_equal(expect_part(e, &o, 2), 2);
-	assert_int_equal(expect_part(e, &o, 4), 2);
+	assert_int_equal(expect_part(&b->rx[0][0], &o, 0), 6);
 }
 
 /* --- too few buffers -------------------------------------------------------- */
@@ -453,7 +494,8 @@ int main(void)
 		DP_BOTH(a_guest_that_does_not_take_joined_packets_gets_frames_as_they_came),
 		DP_BOTH(flows_that_come_interleaved_keep_their_order),
 		DP_BOTH(frames_that_are_not_of_a_flow_stay_where_they_are),
-		DP_BOTH(segments_that_came_apart_are_not_joined),
+		DP_BOTH(segments_that_came_apart_by_more_than_the_limit_are_not_joined),
+		DP_BOTH(segments_that_come_one_after_the_other_within_the_limit_are_joined),
 		DP_BOTH(what_finds_too_few_buffers_joined_arrives_frame_by_frame),
 		DP_BOTH(one_buffer_at_a_time_is_enough),
 		DP_BOTH(a_joined_packet_may_end_amid_its_frames_and_go_on_later),
