@@ -2,8 +2,10 @@
 /*
  * Fuzz target: the input is a small program of a hostile driver, of a split or a
  * packed ring. It writes descriptors, indirect tables, heads, indexes, wrap bits
- * and raw bytes into guest memory, between turns of the device side. Guest memory is two blocks of the heap, so
- * that the sanitizer sees one byte too many on either side of each.
+ * and raw bytes into guest memory, between turns of the device side; and now and
+ * then the ring stops and starts, or its memory is replaced. Guest memory is two
+ * blocks of the heap, so that the sanitizer sees one byte too many on either side
+ * of each, and whatever still points into memory that was replaced.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -27,17 +29,39 @@ static uint8_t *view[2];	/* the two regions */
 static struct virtq_batch batch;
 static uint8_t frame[VNET_MAX_GSO];
 
-/* A table without files: nothing is mapped or closed. */
+/* A table without files, with what was in the one before if there was one: nothing is mapped or closed. */
 static void set_up(void)
 {
-	mem = calloc(1, sizeof(*mem) + 2 * sizeof(mem->region[0]));
-	mem->n = 2;
+	struct gmem *new = calloc(1, sizeof(*new) + 2 * sizeof(new->region[0]));
+
+	new->n = 2;
 	for (unsigned i = 0; i < 2; i++) {
-		view[i] = malloc(REGION);
-		mem->region[i] = (struct gmem_region){
-			.start = { GUEST + i * REGION, USER + i * REGION }, .size = REGION, .host = view[i],
+		uint8_t *host = malloc(REGION);
+
+		if (view[i])
+			memcpy(host, view[i], REGION);
+		free(view[i]);
+		view[i] = host;
+		new->region[i] = (struct gmem_region){
+			.start = { GUEST + i * REGION, USER + i * REGION }, .size = REGION, .host = host,
 		};
 	}
+	free(mem);
+	mem = new;
+}
+
+/* Where the ring is in it. */
+static void place(struct virtq_config *cfg)
+{
+	struct iovec iov;
+	unsigned hint = 0;
+
+	if (gmem_map(mem, GMEM_USER, USER, 0x4000, &iov, 1, &hint) != 1)
+		abort();
+	cfg->desc = iov.iov_base;
+	cfg->avail = (uint8_t *)iov.iov_base + AVAIL;
+	cfg->used = (uint8_t *)iov.iov_base + USED;
+	cfg->mem = mem;
 }
 
 struct input {
@@ -237,7 +261,37 @@ static void write_ring_packed(struct input *in, struct virtq *vq, uint8_t op)
 	}
 }
 
-static void step(struct input *in, struct virtq *vq, const struct virtq_config *cfg)
+static void restart(struct virtq *vq, const struct virtq_config *cfg)
+{
+	struct virtq_config again = *cfg;
+
+	again.base = virtq_stop(vq);
+	if (virtq_start(vq, &again) || vq->broken || vq->resume)
+		abort();
+	if (vq->packed && (vq->next_avail != (uint16_t)again.base || vq->next_avail != again.base >> 16))
+		abort();
+}
+
+/* What the control thread does between batches: what is staged has been published, the lock is free. */
+static void control(struct virtq *vq, struct virtq_config *cfg, uint8_t op)
+{
+	uint16_t avail = vq->next_avail, used = vq->next_used;
+
+	publish(vq);
+	if (op & 8) {
+		set_up();
+		place(cfg);
+		virtq_relocate(vq, cfg->mem, cfg->desc, cfg->avail, cfg->used);
+		if (vq->next_avail != avail || vq->next_used != used)
+			abort();
+	}
+	if (op & 0x10)
+		restart(vq, cfg);
+	if (op & 0x20)
+		virtq_set_max_frame(vq, MAX_FRAME);
+}
+
+static void step(struct input *in, struct virtq *vq, struct virtq_config *cfg)
 {
 	uint8_t op = (uint8_t)take(in, 1);
 
@@ -260,6 +314,8 @@ static void step(struct input *in, struct virtq *vq, const struct virtq_config *
 		virtq_pending(vq);
 		if (op & 0x40)
 			publish(vq);
+		if (op & 0x38)
+			control(vq, cfg, op);
 		break;
 	default:
 		if (vq->packed)
@@ -267,13 +323,8 @@ static void step(struct input *in, struct virtq *vq, const struct virtq_config *
 		else
 			write_split(in, vq, op);
 	}
-	if (vq->broken) {
-		struct virtq_config again = *cfg;
-
-		again.base = virtq_stop(vq);
-		if (virtq_start(vq, &again))
-			abort();
-	}
+	if (vq->broken)
+		restart(vq, cfg);
 }
 
 /* The ring's kind, size, position and features, from the first four bytes. */
@@ -289,12 +340,8 @@ static struct virtq_config configure(struct input *in)
 	uint8_t position = (uint8_t)take(in, 1);
 	bool is_packed = kind & 1;
 	uint32_t size = is_packed ? 1u + position % MAX_SIZE : 1u << (how >> 1) % 7;
-	struct iovec iov;
-	unsigned hint = 0;
 
 	((struct vring_avail *)(void *)(view[0] + AVAIL))->idx = is_packed ? 0 : (uint16_t)(65536 - offset);
-	if (gmem_map(mem, GMEM_USER, USER, 0x4000, &iov, 1, &hint) != 1)
-		abort();
 	return (struct virtq_config){
 		.dir = how & 1 ? VIRTQ_TX : VIRTQ_RX,
 		.size = size,
@@ -303,10 +350,6 @@ static struct virtq_config configure(struct input *in)
 			    (how & 0x40 ? 1ull << VIRTIO_NET_F_MRG_RXBUF : 0) |
 			    (how & 0x80 ? 1ull << VIRTIO_F_VERSION_1 : 0) |
 			    (is_packed ? 1ull << VIRTIO_F_RING_PACKED : 0) | offloads[kind >> 1 & 7],
-		.desc = iov.iov_base,
-		.avail = (uint8_t *)iov.iov_base + AVAIL,
-		.used = (uint8_t *)iov.iov_base + USED,
-		.mem = mem,
 		.base = is_packed ? offset % size | (offset & 0x80 ? PACKED_WRAP : 0) : (uint16_t)(65536 - offset),
 		.max_frame = MAX_FRAME,
 		.callfd = -1,
@@ -327,6 +370,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	memset(view[0], 0, REGION);
 	memset(view[1], 0, REGION);
 	cfg = configure(&in);
+	place(&cfg);
 	if (virtq_start(&vq, &cfg))
 		abort();
 	while (in.left)
