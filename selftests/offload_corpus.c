@@ -138,15 +138,15 @@ static int tear_down(void **state)
 
 /* --- comparing -------------------------------------------------------------- */
 
-/* Both make the same frames of it. */
-static void compare(const struct virtq_pkt *p)
+/* We make of @p, for a wire that takes frames of @max_frame bytes, what the kernel makes of @as. */
+static void compare_with(const struct virtq_pkt *p, const struct virtq_pkt *as, uint32_t max_frame)
 {
 	struct iovec to = { ours, sizeof(ours) };
 
 	drain();
-	assert_int_equal(segment_plan(&plan, p, OFFLOAD_MAX), VIRTQ_OK);
+	assert_int_equal(segment_plan(&plan, p, max_frame), VIRTQ_OK);
 	assert_true(plan.nframes <= QUEUE);
-	assert_int_equal(give(p), 0);
+	assert_int_equal(give(as), 0);
 	assert_true(mark());
 	for (uint32_t i = 0; i < plan.nframes; i++) {
 		segment_write(&plan, p, i, &to, 1);
@@ -154,6 +154,24 @@ static void compare(const struct virtq_pkt *p)
 		assert_memory_equal(ours, theirs, segment_len(&plan, i));
 	}
 	assert_int_equal(read_frame(), 0);
+}
+
+/* Both make the same frames of it. */
+static void compare(const struct virtq_pkt *p)
+{
+	compare_with(p, p, OFFLOAD_MAX);
+}
+
+/* The kernel is told the largest gso_size for @mtu, we are told @gso_size, which is more. A second tag takes room. */
+static void compare_reduced(struct offload o, uint32_t mtu, uint32_t gso_size)
+{
+	const uint32_t mss = mtu - (offload_head(&o) - offload_l3(&o)) - (o.tags == 2 ? 4 : 0);
+	struct iovec iov = { packet, offload_build(packet, &o, false) };
+	struct virtq_pkt p = { .npieces = 1, .len = (uint32_t)iov.iov_len, .piece = &iov }, as = p;
+
+	p.hdr = offload_header(&o, gso_size);
+	as.hdr = offload_header(&o, mss);
+	compare_with(&p, &as, mtu + 18);
 }
 
 static void compare_packet(const struct offload *o, uint32_t gso_size)
@@ -336,6 +354,26 @@ static void the_longest_packets(void **state)
 	compare_packet(&o, 1400);
 }
 
+static void a_gso_size_that_is_too_large_for_the_wire(void **state)
+{
+	static const uint32_t mtu[] = { 1500, 1280, 9000 };
+
+	(void)state;
+	for (unsigned k = 0; k < 3; k++)
+		for (unsigned tags = 0; tags <= 2; tags++)
+			for (unsigned options = 0; options <= 12; options += 12) {
+				struct offload o = offload_tcp4(40000);
+
+				o.tags = (uint8_t)tags;
+				o.tcp_options = (uint8_t)options;
+				o.flags |= O_PSH | O_CWR;
+				compare_reduced(o, mtu[k], 9001);
+				compare_reduced(o, mtu[k], 65000);
+				o.v6 = true;
+				compare_reduced(o, mtu[k], 9001);
+			}
+}
+
 static void frames_of_few_bytes(void **state)
 {
 	struct offload o = offload_tcp4(2000);
@@ -402,6 +440,22 @@ static void checksums_of_other_protocols(void **state)
 		compare(&p);
 		p.hdr.csum_offset = (uint16_t)(p.len - 2 - p.hdr.csum_start);
 		compare(&p);
+	}
+}
+
+/* Zero is not the sum, it says that there is none; nobody asks for one. */
+static void a_udp_checksum_that_is_not_there(void **state)
+{
+	struct offload o = offload_udp4(999);
+	struct iovec iov = { packet, 0 };
+	struct virtq_pkt p = { .npieces = 1, .piece = &iov };
+
+	(void)state;
+	for (o.tags = 0; o.tags <= 2; o.tags++) {
+		iov.iov_len = p.len = offload_build(packet, &o, true);
+		memset(packet + offload_l4(&o) + 6, 0, 2);
+		compare(&p);
+		assert_memory_equal(ours + offload_l4(&o) + 6, "\0\0", 2);
 	}
 }
 
@@ -564,11 +618,13 @@ int main(void)
 		cmocka_unit_test(one_vlan_tag),
 		cmocka_unit_test(two_vlan_tags),
 		cmocka_unit_test(the_longest_packets),
+		cmocka_unit_test(a_gso_size_that_is_too_large_for_the_wire),
 		cmocka_unit_test(frames_of_few_bytes),
 		cmocka_unit_test(checksums_of_zero_in_a_packet_that_is_cut),
 		cmocka_unit_test(checksums_alone),
 		cmocka_unit_test(checksums_of_zero),
 		cmocka_unit_test(checksums_of_other_protocols),
+		cmocka_unit_test(a_udp_checksum_that_is_not_there),
 		cmocka_unit_test(packets_that_ask_for_nothing),
 		cmocka_unit_test(joined_tcp_segments),
 		cmocka_unit_test(joined_udp_datagrams),
