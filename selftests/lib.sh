@@ -150,6 +150,7 @@ clean_scene() {
 }
 
 # run_tests: every function of the file named test_*, in order of the file; output is shown on failure only.
+# A file that keeps a record of its own defines after_test RETURN-CODE.
 run_tests() {
 	local t rc log=/run/selftest.log title started
 	for t in $(grep -oE '^test_[a-zA-Z0-9_]+' "${TESTS_FROM:-$0}"); do
@@ -163,6 +164,7 @@ run_tests() {
 		else
 			$t >"$log" 2>&1; rc=$?
 		fi
+		! declare -F after_test >/dev/null || after_test $rc
 		case $rc in
 		0) PASSED=$((PASSED + 1)); printf 'ok      %s (%ds)\n' "$title" $((SECONDS - started)) ;;
 		77) SKIPPED=$((SKIPPED + 1)); printf 'skipped %s: %s\n' "$title" "$SKIP_REASON" ;;
