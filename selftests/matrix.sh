@@ -125,9 +125,17 @@ test_viaduct_guest_with_split_rings_not_in_order() { guest_row packed_vq=0,in_or
 test_viaduct_guest_with_packed_rings_not_in_order() { guest_row packed_vq=1,in_order=0 "ring_packed -in_order"; }
 test_viaduct_guest_with_split_rings_without_mergeable_buffers() { guest_row packed_vq=0,mrg_rxbuf=0 "-mrg_rxbuf -guest_tso4 host_tso4"; }
 test_viaduct_guest_with_packed_rings_without_mergeable_buffers() { guest_row packed_vq=1,mrg_rxbuf=0 "ring_packed -mrg_rxbuf -guest_tso4 host_tso4"; }
+test_viaduct_guest_with_split_rings_neither_in_order_nor_with_mergeable_buffers() {
+	guest_row packed_vq=0,in_order=0,mrg_rxbuf=0 "-ring_packed -in_order -mrg_rxbuf -guest_tso4 host_tso4"
+}
+test_viaduct_guest_with_packed_rings_neither_in_order_nor_with_mergeable_buffers() {
+	guest_row packed_vq=1,in_order=0,mrg_rxbuf=0 "ring_packed -in_order -mrg_rxbuf -guest_tso4 host_tso4"
+}
 test_viaduct_guest_with_packed_rings_of_a_size_that_is_no_power_of_two() { guest_row packed_vq=1,queue_size=300 ring_packed; }
 test_viaduct_guest_with_four_pairs_of_split_rings() { guest_row packed_vq=0 "mq -ring_packed" 4; }
 test_viaduct_guest_with_four_pairs_of_packed_rings() { guest_row packed_vq=1 "mq ring_packed" 4; }
+test_viaduct_guest_with_four_pairs_of_split_rings_without_offloads() { guest_row packed_vq=0,offloads=0 "mq -ring_packed -csum -host_tso4 -guest_csum" 4; }
+test_viaduct_guest_with_four_pairs_of_packed_rings_without_offloads() { guest_row packed_vq=1,offloads=0 "mq ring_packed -csum -host_tso4 -guest_csum" 4; }
 test_viaduct_guest_gets_no_offload_that_the_port_does_not_offer() { guest_row packed_vq=0 "-csum -host_tso4 -guest_csum -guest_tso4" 1 offloads=off; }
 test_viaduct_guest_gets_only_the_offloads_that_the_port_offers() { guest_row packed_vq=1 "csum host_tso4 -host_uso -guest_csum -guest_tso4" 1 offloads=csum,host_tso4; }
 test_viaduct_guest_gets_no_feature_that_the_port_does_not_offer() { guest_row packed_vq=0 "-in_order -mrg_rxbuf -event_idx -indirect_desc -guest_tso4" 1 features=-packed,-in_order,-mrg_rxbuf,-event_idx,-indirect; }
@@ -164,6 +172,7 @@ test_dpdk_with_packed_rings_and_mergeable_buffers() { dpdk_row packed_vq=1,in_or
 test_dpdk_with_packed_rings_in_order() { dpdk_row packed_vq=1,in_order=1,mrg_rxbuf=0 "ring_packed in_order -mrg_rxbuf"; }
 test_dpdk_with_packed_rings_in_order_and_mergeable_buffers() { dpdk_row packed_vq=1,in_order=1,mrg_rxbuf=1 "ring_packed in_order mrg_rxbuf"; }
 test_dpdk_with_packed_rings_vectorised() { dpdk_row packed_vq=1,in_order=1,mrg_rxbuf=0,vectorized=1 "ring_packed in_order -mrg_rxbuf"; }
+test_dpdk_with_four_pairs_of_split_rings() { dpdk_row packed_vq=0,in_order=1,mrg_rxbuf=1 "-ring_packed mq" 4; }
 test_dpdk_with_four_pairs_of_packed_rings() { dpdk_row packed_vq=1,in_order=1,mrg_rxbuf=1 "ring_packed mq" 4; }
 
 # --- QEMU ------------------------------------------------------------------------
@@ -189,13 +198,17 @@ test_qemu_7_with_split_rings_without_offloads() { qemu_row installed 1 "$NO_OFFL
 test_qemu_7_with_packed_rings_and_default_offloads() { qemu_row installed 1 ",packed=on" "ring_packed $DEFAULT"; }
 test_qemu_7_with_packed_rings_without_offloads() { qemu_row installed 1 ",packed=on$NO_OFFLOADS" "ring_packed $NONE"; }
 test_qemu_7_with_four_pairs_of_split_rings() { qemu_row installed 4 "" "mq -ring_packed $DEFAULT"; }
+test_qemu_7_with_four_pairs_of_split_rings_without_offloads() { qemu_row installed 4 "$NO_OFFLOADS" "mq -ring_packed $NONE"; }
 test_qemu_7_with_four_pairs_of_packed_rings() { qemu_row installed 4 ",packed=on" "mq ring_packed $DEFAULT"; }
+test_qemu_7_with_four_pairs_of_packed_rings_without_offloads() { qemu_row installed 4 ",packed=on$NO_OFFLOADS" "mq ring_packed $NONE"; }
 test_qemu_10_with_split_rings_and_default_offloads() { qemu_row newer 1 "" "-ring_packed $DEFAULT"; }
 test_qemu_10_with_split_rings_without_offloads() { qemu_row newer 1 "$NO_OFFLOADS" "-ring_packed $NONE"; }
 test_qemu_10_with_packed_rings_and_default_offloads() { qemu_row newer 1 ",packed=on" "ring_packed $DEFAULT"; }
 test_qemu_10_with_packed_rings_without_offloads() { qemu_row newer 1 ",packed=on$NO_OFFLOADS" "ring_packed $NONE"; }
+test_qemu_10_with_four_pairs_of_split_rings() { qemu_row newer 4 "" "mq -ring_packed $DEFAULT"; }
 test_qemu_10_with_four_pairs_of_split_rings_without_offloads() { qemu_row newer 4 "$NO_OFFLOADS" "mq -ring_packed $NONE"; }
 test_qemu_10_with_four_pairs_of_packed_rings() { qemu_row newer 4 ",packed=on" "mq ring_packed $DEFAULT"; }
+test_qemu_10_with_four_pairs_of_packed_rings_without_offloads() { qemu_row newer 4 ",packed=on$NO_OFFLOADS" "mq ring_packed $NONE"; }
 
 run_tests
 rc=$?
