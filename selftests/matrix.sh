@@ -10,9 +10,10 @@ TABLE=/run/matrix.table		# survives clean_scene
 printf '%s|%s|%s|%s|%s|%s|%s|%s|%s\n' front-end rings pairs offloads ping TCP UDP "large packets out/in, frames in them" result >$TABLE
 DATA=$WORK/data
 TCP_BYTES=3000001 UDP_BYTES=150001
+unset MTU			# MTU=9000 before a row: jumbo frames
 
 # row FRONT-END RINGS PAIRS OFFLOADS: what is known of the test's row before it is tried.
-row() { ROW_WHO=$1 ROW_RINGS=$2 ROW_PAIRS=$3 ROW_OFFLOADS=$4 ROW_PING=- ROW_TCP=- ROW_UDP=- ROW_LARGE=-; }
+row() { ROW_WHO=$1${MTU:+, MTU $MTU} ROW_RINGS=$2 ROW_PAIRS=$3 ROW_OFFLOADS=$4 ROW_PING=- ROW_TCP=- ROW_UDP=- ROW_LARGE=-; }
 # rings_of FEATURES: what a list for features_are says of the rings.
 rings_of() {
 	local kind=split
@@ -32,8 +33,14 @@ G() { in_guest sh -c "$*"; }
 listens() { in_wire ss -ltn | grep -q ":$1 "; }
 sum_of() { md5sum | cut -d' ' -f1; }
 
+scene() {
+	make_nic 1 || return 1
+	[ -z "${MTU:-}" ] || { ip link set nic0 mtu "$MTU" && in_wire ip link set wire0 mtu "$MTU"; }
+}
 ping_both_ways() {
-	wait_for 10 G "ping -q -c 1 -W 1 $WIRE_IP" && G "ping -q -c 3 -W 2 $WIRE_IP" >/dev/null && pings in_wire $GUEST_IP
+	wait_for 10 G "ping -q -c 1 -W 1 $WIRE_IP" && G "ping -q -c 3 -W 2 $WIRE_IP" >/dev/null && pings in_wire $GUEST_IP || return 1
+	[ -z "${MTU:-}" ] || { G "/bin/ping -q -c 3 -W 2 -M do -s $((MTU - 28)) $WIRE_IP" &&
+		in_wire ping -q -c 3 -i 0.05 -W 2 -M do -s $((MTU - 28)) $GUEST_IP >/dev/null; } || die "ping of $MTU bytes"
 }
 tcp_both_ways() {
 	local sum pid
@@ -114,8 +121,9 @@ answers() {
 # guest_row ARGUMENTS FEATURES [PAIRS] [PORT-ARGUMENTS]
 guest_row() {
 	row viaduct-guest "$(rings_of "$2")" "${3:-1}" "$(case "$1,${4:-}" in *offloads=0* | *offloads=off*) echo off ;; *) echo on ;; esac)"
-	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,queues=${3:-1}${4:+,$4}" || return 1
-	GUEST_ARGS="queues=${3:-1}${1:+,$1}" start_tap_guest && answers "$2" "$WORK/here" -N
+	scene && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,queues=${3:-1}${4:+,$4}" || return 1
+	GUEST_ARGS="queues=${3:-1}${1:+,$1}" start_tap_guest && in_guest ip link set tap0 mtu ${MTU:-1500} &&
+		answers "$2" "$WORK/here" -N
 }
 test_viaduct_guest_with_split_rings_and_default_offloads() { guest_row packed_vq=0 "-ring_packed mrg_rxbuf in_order host_tso4 host_tso6 host_uso guest_tso4 guest_uso4"; }
 test_viaduct_guest_with_packed_rings_and_default_offloads() { guest_row packed_vq=1 "ring_packed mrg_rxbuf in_order host_tso4 guest_tso4"; }
@@ -139,6 +147,8 @@ test_viaduct_guest_with_four_pairs_of_packed_rings_without_offloads() { guest_ro
 test_viaduct_guest_gets_no_offload_that_the_port_does_not_offer() { guest_row packed_vq=0 "-csum -host_tso4 -guest_csum -guest_tso4" 1 offloads=off; }
 test_viaduct_guest_gets_only_the_offloads_that_the_port_offers() { guest_row packed_vq=1 "csum host_tso4 -host_uso -guest_csum -guest_tso4" 1 offloads=csum,host_tso4; }
 test_viaduct_guest_gets_no_feature_that_the_port_does_not_offer() { guest_row packed_vq=0 "-in_order -mrg_rxbuf -event_idx -indirect_desc -guest_tso4" 1 features=-packed,-in_order,-mrg_rxbuf,-event_idx,-indirect; }
+test_viaduct_guest_with_jumbo_frames_in_packed_rings() { MTU=9000 guest_row packed_vq=1 "ring_packed mrg_rxbuf host_tso4 guest_tso4"; }
+test_viaduct_guest_with_jumbo_frames_in_packed_rings_without_offloads() { MTU=9000 guest_row packed_vq=1,offloads=0 "ring_packed mrg_rxbuf -csum"; }
 
 # --- DPDK: testpmd between virtio-user and a tap of its own ------------------------
 
@@ -150,7 +160,7 @@ dpdk_row() {
 		grep -qw avx512f /proc/cpuinfo || skip "DPDK's vectorised path for packed rings needs a CPU with AVX512F" || return
 		simd=--force-max-simd-bitwidth=512
 	fi
-	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,queues=$pairs" && ip netns add guest || return 1
+	scene && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,queues=$pairs" && ip netns add guest || return 1
 	in_guest dpdk-testpmd --no-huge -m 256 --no-pci --file-prefix "m$RANDOM" -l 0,1 --no-telemetry --log-level=pmd.net.virtio.init:info $simd \
 		--vdev "net_virtio_user0,path=$SOCK,mac=$GUEST_MAC,queues=$pairs,queue_size=256,$1" --vdev "net_tap0,iface=tap0,mac=$GUEST_MAC" \
 		-- --total-num-mbufs=8192 --rxq="$pairs" --txq="$pairs" --forward-mode=io --auto-start --no-lsc-interrupt --stats-period 1 \
@@ -184,9 +194,9 @@ qemu_row() {
 	if [ "$1" = newer ]; then
 		QEMU_PROGRAM=$(newer_qemu) || skip "the installed QEMU is older than 9 and the backports could not be reached" || return
 	fi
-	ROW_WHO="QEMU $($QEMU_PROGRAM --version | grep -oE '[0-9]+\.[0-9]+' | head -n 1)"
+	ROW_WHO="QEMU $($QEMU_PROGRAM --version | grep -oE '[0-9]+\.[0-9]+' | head -n 1)${MTU:+, MTU $MTU}"
 	G() { vm "$*"; }
-	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,queues=$2" && start_qemu_guest "$2" "$3" || return 1
+	scene && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,queues=$2" && start_qemu_guest "$2" "$3${MTU:+,host_mtu=$MTU}" || return 1
 	# A guest uses as many pairs as it has CPUs unless it is told.
 	[ "$2" = 1 ] || { vm "ethtool -L eth0 combined $2" && wait_for 5 status_is .ports[0].pairs.enabled "$2"; } || return 1
 	answers "$4" /tmp/here
@@ -209,6 +219,8 @@ test_qemu_10_with_four_pairs_of_split_rings() { qemu_row newer 4 "" "mq -ring_pa
 test_qemu_10_with_four_pairs_of_split_rings_without_offloads() { qemu_row newer 4 "$NO_OFFLOADS" "mq -ring_packed $NONE"; }
 test_qemu_10_with_four_pairs_of_packed_rings() { qemu_row newer 4 ",packed=on" "mq ring_packed $DEFAULT"; }
 test_qemu_10_with_four_pairs_of_packed_rings_without_offloads() { qemu_row newer 4 ",packed=on$NO_OFFLOADS" "mq ring_packed $NONE"; }
+test_qemu_with_jumbo_frames_in_split_rings() { MTU=9000 qemu_row installed 1 "" "-ring_packed mtu $DEFAULT"; }
+test_qemu_with_jumbo_frames_in_packed_rings() { MTU=9000 qemu_row installed 1 ",packed=on" "ring_packed mtu $DEFAULT"; }
 
 run_tests
 rc=$?

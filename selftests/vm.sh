@@ -68,7 +68,7 @@ copy_program() {
 # make_initramfs NAME MODULE... -- PROGRAM...: $VM_DIR/NAME.cpio, loading the modules and running the programs asked for.
 make_initramfs() {
 	local name=$1 root=$VM_DIR/$1.root mod mods=() out=$VM_DIR/$1.cpio; shift
-	[ -e "$out" ] && [ "$out" -nt "$BUILD/viaduct" ] && return 0
+	[ -e "$out" ] && [ "$out" -nt "$BUILD/viaduct" ] && [ "$out" -nt "${BASH_SOURCE[0]}" ] && return 0
 	rm -rf "$root"; mkdir -p "$root"/{bin,dev,proc,sys,tmp,run,lib/mods,sys/fs/bpf}
 	while [ $# -gt 0 ] && [ "$1" != -- ]; do mods+=("$1"); shift; done
 	[ $# -gt 0 ] && shift
@@ -160,7 +160,7 @@ vhost_net() {
 		"-device virtio-net-pci,netdev=n0,mac=$GUEST_MAC,mq=$([ "$pairs" -gt 1 ] && echo on || echo off),vectors=$vectors,romfile=$more"
 }
 
-guest_initramfs() { make_initramfs guest virtio_pci virtio_console virtio_net -- iperf3 ethtool; }
+guest_initramfs() { make_initramfs guest virtio_pci virtio_console virtio_net -- iperf3 ethtool ping; }
 nested_initramfs() {
 	make_initramfs nested virtio_pci virtio_console virtio_net veth tun -- iperf3 ethtool ping ip ss jq nsenter \
 		bpftool "$BUILD/viaduct" "$BUILD/viaduct-guest"
