@@ -197,6 +197,39 @@ test_tcp_with_segmentation_by_us_arrives_as_it_was_sent() {
 		tcp_passes in_wire in_guest $GUEST_IP 10 || return 1
 	status_is '.ports[0].pair[0].tx.offloads.large_packets > 0' true && ledger_balances
 }
+# Datagrams of one size and a shorter one: 108 of them, which are sent as 3 large ones where the sender leaves the cutting
+# to others.
+DATAGRAM=1400 DATAGRAMS_BYTES=150001
+datagrams_up() { # PACKED(0|1) FEATURE
+	up && GUEST_ARGS=packed_vq=$1 start_tap_guest && pings in_guest $WIRE_IP || return 1
+	status '.ports[0].features[]' | grep -qx "$2" || skip "tap interfaces of this kernel have no UDP segmentation: no $2" || return
+	head -c $DATAGRAMS_BYTES /dev/urandom >"$WORK/data"
+}
+datagrams_expected() { # NETNS-FUNCTION [joined]
+	"$1" "$TOP/selftests/datagrams.py" receive 7000 "$WORK/back" $DATAGRAM "${2:-plain}" & RECEIVER=$!
+	wait_for 5 sh -c "nsenter --net=/run/netns/${1#in_} ss -lun | grep -q ':7000 '"
+}
+datagrams_from_the_guest() { # PACKED(0|1)
+	datagrams_up "$1" host_uso && datagrams_expected in_wire || return
+	in_guest "$TOP/selftests/datagrams.py" send $WIRE_IP 7000 "$WORK/data" $DATAGRAM large && wait $RECEIVER || return 1
+	cmp "$WORK/data" "$WORK/back" && status_is '.ports[0].pair[0].tx.offloads | "\(.large_packets) \(.frames_of_large_packets)"' "3 108" ||
+		{ status '.ports[0].pair[0].tx' >&2; return 1; }
+}
+# While viaduct stands still the frames gather, so that they are there to be joined.
+datagrams_to_the_guest() { # PACKED(0|1) joined|plain
+	datagrams_up "$1" guest_uso4 && pings in_wire $GUEST_IP && datagrams_expected in_guest "$2" || return
+	kill -STOP "$VIADUCT_PID"
+	in_wire "$TOP/selftests/datagrams.py" send $GUEST_IP 7000 "$WORK/data" $DATAGRAM plain || return 1
+	kill -CONT "$VIADUCT_PID"
+	wait $RECEIVER && cmp "$WORK/data" "$WORK/back" || return 1
+	status_is '.ports[0].pair[0].rx.offloads.large_packets > 0' true && ledger_balances ||
+		{ status '.ports[0].pair[0].rx' >&2; return 1; }
+}
+test_datagrams_that_the_guest_leaves_to_us_to_cut_arrive_as_they_were_meant() { datagrams_from_the_guest 0; }
+test_datagrams_that_the_guest_leaves_to_us_to_cut_arrive_as_they_were_meant_with_packed_rings() { datagrams_from_the_guest 1; }
+test_datagrams_that_we_join_arrive_one_by_one() { datagrams_to_the_guest 0 plain; }
+test_datagrams_that_we_join_arrive_one_by_one_with_packed_rings() { datagrams_to_the_guest 1 plain; }
+test_datagrams_that_we_join_arrive_right_where_joined_ones_are_taken() { datagrams_to_the_guest 0 joined; }
 test_the_drivers_hash_serves_ping_and_tcp() {
 	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK" --rx-hash driver && start_tap_guest || return 1
 	status_is .uplink.xdp.rx_hash.by driver || skip "$(status .uplink.xdp.rx_hash.why_not_driver)" || return
