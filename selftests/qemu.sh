@@ -31,23 +31,33 @@ test_iperf3_works_both_ways_over_tcp_and_udp() {
 		ledger_balances
 }
 listens() { in_wire ss -ltn | grep -q ":$1 "; }
-# Odd sizes of known bytes, there and back; both ends compare checksums.
+# round_trip BYTES [ADDRESS]: known bytes, there and back over TCP; both ends compare checksums.
+round_trip() {
+	local sum pid to=${2:-$WIRE_IP}
+	head -c "$1" /dev/urandom >"$WORK/part"
+	sum=$(md5sum <"$WORK/part" | cut -d' ' -f1)
+	in_wire "$TOP/selftests/blob.py" send 7000 "$WORK/part" &
+	wait_for 5 listens 7000 || return 1
+	[ "$(vm "nc $to 7000 | tee /tmp/data | md5sum" | cut -d' ' -f1)" = "$sum" ] || die "$1 bytes to the guest" || return 1
+	in_wire "$TOP/selftests/blob.py" receive 7001 "$WORK/back" & pid=$!
+	wait_for 5 listens 7001 || return 1
+	vm "nc $to 7001 </tmp/data" >/dev/null; wait $pid
+	[ "$(md5sum <"$WORK/back" | cut -d' ' -f1)" = "$sum" ] || die "$1 bytes from the guest"
+}
 test_payload_of_odd_sizes_survives_a_round_trip() {
 	bring_up_guest 1 1 || return 1
-	local size sum
-	head -c 3000001 /dev/urandom >"$WORK/data"
-	for size in 1 59 1447 1448 1449 65537 3000001; do
-		head -c $size "$WORK/data" >"$WORK/part"
-		sum=$(md5sum <"$WORK/part" | cut -d' ' -f1)
-		in_wire "$TOP/selftests/blob.py" send 7000 "$WORK/part" &
-		wait_for 5 listens 7000 || return 1
-		[ "$(vm "nc $WIRE_IP 7000 | tee /tmp/data | md5sum" | cut -d' ' -f1)" = "$sum" ] ||
-			die "$size bytes to the guest" || return 1
-		in_wire "$TOP/selftests/blob.py" receive 7001 "$WORK/back" & local pid=$!
-		wait_for 5 listens 7001 || return 1
-		vm "nc $WIRE_IP 7001 </tmp/data" >/dev/null; wait $pid
-		[ "$(md5sum <"$WORK/back" | cut -d' ' -f1)" = "$sum" ] || die "$size bytes from the guest" || return 1
-	done
+	local size
+	for size in 1 59 1447 1448 1449 65537 3000001; do round_trip $size || return 1; done
+}
+# The guest's kernel leaves segmentation to us under its VLAN interface too.
+test_tcp_with_segmentation_passes_under_a_vlan_tag() {
+	bring_up_guest 1 1 || return 1
+	vm "ip link add link eth0 name tagged type vlan id 42" || skip "the guest's kernel has no VLAN interfaces" || return
+	vm "ip addr add 10.78.0.3/24 dev tagged && ip link set tagged up" || return 1
+	in_wire "$TOP/selftests/vlan.py" wire0 tagged 42 &
+	wait_for 5 in_wire ip link show dev tagged && in_wire ip addr add 10.78.0.2/24 dev tagged && in_wire ip link set tagged up &&
+		wait_for 10 vm "ping -q -c 1 -W 1 10.78.0.2" && pings in_wire 10.78.0.3 && round_trip 3000001 10.78.0.2 || return 1
+	status_is '.ports[0].pair[0].tx.offloads.large_packets > 0' true && ledger_balances
 }
 enabled_pairs_are() { status_is '.ports[0].pairs.enabled' "$1"; }
 # Every rx virtqueue of the guest that got packets, as a list.
