@@ -87,13 +87,16 @@ test_four_nic_queues_feed_a_guest_with_four_pairs() {
 	bring_up_guest 4 4 && vm "ethtool -L eth0 combined 4" && guest_is_reachable && iperf_server && iperf_moves_data -P 4 &&
 		iperf_moves_data -P 4 -R && ledger_balances
 }
-test_the_guest_reboots_and_has_its_network_again() {
-	bring_up_guest 1 1 && guest_is_reachable || return 1
+ring_is() { status_is '.ports[0].pair[0].rx.kind' "$1"; }
+reboots() { # MORE KIND
+	bring_up_guest 1 1 "$1" && ring_is "$2" && guest_is_reachable || return 1
 	"$TOP/selftests/qmp.py" "$WORK/vm.qmp" system_reset || return 1
 	wait_for 10 status_is '.ports[0].up' false
 	wait_for 90 vm_answers && vm "ip addr add $GUEST_IP/24 dev eth0 && ip link set eth0 up" && wait_for 20 port_is_up &&
-		guest_is_reachable && status_is '.ports[0].connections' 1
+		ring_is "$2" && guest_is_reachable && round_trip 65537 && status_is '.ports[0].connections' 1
 }
+test_the_guest_reboots_and_has_its_network_again() { reboots "" split; }
+test_the_guest_reboots_and_has_its_network_again_with_packed_rings() { reboots ,packed=on packed; }
 test_a_killed_qemu_leaves_the_port_ready_for_the_next() {
 	bring_up_guest 1 1 && guest_is_reachable || return 1
 	kill -KILL "$VM_PID"
