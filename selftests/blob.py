@@ -33,7 +33,7 @@ def tcp(verb, port, path):
 
 def ask(sock, peer, packet, opcode, number):
     """Sends until the answer with this number comes."""
-    for _ in range(20):
+    for _ in range(60):
         sock.sendto(packet, peer)
         try:
             while True:

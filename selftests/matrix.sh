@@ -38,7 +38,7 @@ scene() {
 	[ -z "${MTU:-}" ] || { ip link set nic0 mtu "$MTU" && in_wire ip link set wire0 mtu "$MTU"; }
 }
 ping_both_ways() {
-	wait_for 10 G "ping -q -c 1 -W 1 $WIRE_IP" && G "ping -q -c 3 -W 2 $WIRE_IP" >/dev/null && pings in_wire $GUEST_IP || return 1
+	wait_for 20 G "ping -q -c 1 -W 1 $WIRE_IP" && G "ping -q -c 3 -W 2 $WIRE_IP" >/dev/null && pings in_wire $GUEST_IP || return 1
 	[ -z "${MTU:-}" ] || { G "/bin/ping -q -c 3 -W 2 -M do -s $((MTU - 28)) $WIRE_IP" &&
 		in_wire ping -q -c 3 -i 0.05 -W 2 -M do -s $((MTU - 28)) $GUEST_IP >/dev/null; } || die "ping of $MTU bytes"
 }
@@ -47,10 +47,10 @@ tcp_both_ways() {
 	head -c $TCP_BYTES /dev/urandom >"$DATA"
 	sum=$(sum_of <"$DATA")
 	in_wire "$TOP/selftests/blob.py" send 7000 "$DATA" &
-	wait_for 5 listens 7000 || return 1
+	wait_for 20 listens 7000 || return 1
 	[ "$(G "nc $WIRE_IP 7000 </dev/null >$1; md5sum <$1" | cut -d' ' -f1)" = "$sum" ] || die "TCP to the guest" || return 1
 	in_wire "$TOP/selftests/blob.py" receive 7001 "$WORK/back" & pid=$!
-	wait_for 5 listens 7001 || return 1
+	wait_for 20 listens 7001 || return 1
 	G "nc $2 $WIRE_IP 7001 <$1" >/dev/null; wait $pid
 	[ "$(sum_of <"$WORK/back")" = "$sum" ] || die "TCP from the guest"
 }
@@ -60,7 +60,7 @@ udp_both_ways() {
 	head -c $UDP_BYTES /dev/urandom >"$WORK/tftp/out"
 	sum=$(sum_of <"$WORK/tftp/out")
 	in_wire "$TOP/selftests/blob.py" tftp 69 "$WORK/tftp" &
-	wait_for 5 sh -c "nsenter --net=/run/netns/wire ss -lun | grep -q ':69 '" || return 1
+	wait_for 20 sh -c "nsenter --net=/run/netns/wire ss -lun | grep -q ':69 '" || return 1
 	[ "$(G "busybox tftp -b 1428 -g -r out -l $1 $WIRE_IP && md5sum <$1" | cut -d' ' -f1)" = "$sum" ] ||
 		die "UDP to the guest" || return 1
 	G "busybox tftp -b 1428 -p -l $1 -r back $WIRE_IP" && [ "$(sum_of <"$WORK/tftp/back")" = "$sum" ] || die "UDP from the guest"
@@ -198,7 +198,7 @@ qemu_row() {
 	G() { vm "$*"; }
 	scene && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,queues=$2" && start_qemu_guest "$2" "$3${MTU:+,host_mtu=$MTU}" || return 1
 	# A guest uses as many pairs as it has CPUs unless it is told.
-	[ "$2" = 1 ] || { vm "ethtool -L eth0 combined $2" && wait_for 5 status_is .ports[0].pairs.enabled "$2"; } || return 1
+	[ "$2" = 1 ] || { vm "ethtool -L eth0 combined $2" && wait_for 20 status_is .ports[0].pairs.enabled "$2"; } || return 1
 	answers "$4" /tmp/here
 }
 DEFAULT="csum host_tso4 host_tso6 guest_csum guest_tso4 guest_tso6 mrg_rxbuf event_idx indirect_desc"

@@ -37,10 +37,10 @@ round_trip() {
 	head -c "$1" /dev/urandom >"$WORK/part"
 	sum=$(md5sum <"$WORK/part" | cut -d' ' -f1)
 	in_wire "$TOP/selftests/blob.py" send 7000 "$WORK/part" &
-	wait_for 5 listens 7000 || return 1
+	wait_for 20 listens 7000 || return 1
 	[ "$(vm "nc $to 7000 | tee /tmp/data | md5sum" | cut -d' ' -f1)" = "$sum" ] || die "$1 bytes to the guest" || return 1
 	in_wire "$TOP/selftests/blob.py" receive 7001 "$WORK/back" & pid=$!
-	wait_for 5 listens 7001 || return 1
+	wait_for 20 listens 7001 || return 1
 	vm "nc $to 7001 </tmp/data" >/dev/null; wait $pid
 	[ "$(md5sum <"$WORK/back" | cut -d' ' -f1)" = "$sum" ] || die "$1 bytes from the guest"
 }
