@@ -188,9 +188,11 @@ test_dpdk_with_four_pairs_of_packed_rings() { dpdk_row packed_vq=1,in_order=1,mr
 # --- QEMU ------------------------------------------------------------------------
 
 NO_OFFLOADS=,csum=off,guest_csum=off,gso=off,host_tso4=off,host_tso6=off,host_ecn=off,host_ufo=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off
+INSTALLED_QEMU=$QEMU_PROGRAM
 # qemu_row WHICH PAIRS DEVICE-OPTIONS FEATURES; WHICH: installed or newer
 qemu_row() {
 	row "QEMU, the $1 one" "$(rings_of "$4")" "$2" "$(case $3 in *csum=off*) echo off ;; *) echo on ;; esac)"
+	QEMU_PROGRAM=$INSTALLED_QEMU
 	if [ "$1" = newer ]; then
 		QEMU_PROGRAM=$(newer_qemu) || skip "the installed QEMU is older than 9 and the backports could not be reached" || return
 	fi
