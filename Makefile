@@ -118,7 +118,7 @@ check-unit:
 bench:
 	@selftests/deps.sh bench
 	@$(MAKE) --no-print-directory -j$$(nproc) all
-	@BUILD=$(abspath $(BUILD)) selftests/vm-images.sh >/dev/null || echo 'no virtual machine: part (e) is left out'
+	@BUILD=$(abspath $(BUILD)) selftests/vm-images.sh >/dev/null || echo 'no virtual machine could be prepared: part (e) will not be measured'
 	@BUILD=$(abspath $(BUILD)) selftests/bench.sh
 
 FUZZ_SECONDS ?= 60
