@@ -3,21 +3,28 @@
 """Known bytes from here to there.
 
 blob.py send|receive PORT FILE   one TCP connection that carries a file
+blob.py echoed PORT FILE         one TCP connection to an echo: sends until FILE exists; fails unless the same came back
 blob.py tftp PORT DIRECTORY      files over UDP (RFC 1350, with the blksize option of RFC 2348), until killed
 """
 import os
 import socket
 import struct
 import sys
+import threading
 
 
-def tcp(verb, port, path):
+def accept(port):
     server = socket.socket()
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     server.bind(("", port))
     server.listen(1)
     peer, _ = server.accept()
     peer.settimeout(30)
+    return peer
+
+
+def tcp(verb, port, path):
+    peer = accept(port)
     if verb == "send":
         with open(path, "rb") as f:
             peer.sendall(f.read())
@@ -29,6 +36,34 @@ def tcp(verb, port, path):
                     break
                 f.write(part)
     peer.close()
+
+
+def echoed(port, path):
+    peer = accept(port)
+    block = os.urandom(65521)
+    sent = 0
+
+    def send():
+        nonlocal sent
+        while not os.path.exists(path):
+            peer.sendall(block)
+            sent += len(block)
+        peer.shutdown(socket.SHUT_WR)
+
+    sender = threading.Thread(target=send, daemon=True)
+    sender.start()
+    came = 0
+    while True:
+        data = peer.recv(65536)
+        if not data:
+            break
+        at = came % len(block)
+        if data != (block[at:] + block + block)[:len(data)]:
+            sys.exit(f"other bytes than were sent, after {came}")
+        came += len(data)
+    sender.join()
+    if came != sent:
+        sys.exit(f"{came} bytes of {sent} came back")
 
 
 def ask(sock, peer, packet, opcode, number):
@@ -91,5 +126,7 @@ def tftp(port, directory):
 verb, port, path = sys.argv[1:]
 if verb == "tftp":
     tftp(int(port), path)
+elif verb == "echoed":
+    echoed(int(port), path)
 else:
     tcp(verb, int(port), path)

@@ -97,6 +97,22 @@ reboots() { # MORE KIND
 }
 test_the_guest_reboots_and_has_its_network_again() { reboots "" split; }
 test_the_guest_reboots_and_has_its_network_again_with_packed_rings() { reboots ,packed=on packed; }
+more_packets_than() { status_is ".ports[0].pair[0] | .rx.packets > $1 and .tx.packets > $2" true; }
+# Stopped in the middle of a stream both ways, which has no end before it was.
+test_a_guest_with_packed_rings_that_is_stopped_and_continued_loses_no_byte() {
+	local pid i seen
+	bring_up_guest 1 1 ,packed=on && ring_is packed && guest_is_reachable || return 1
+	in_wire "$TOP/selftests/blob.py" echoed 7000 "$WORK/enough" & pid=$!
+	wait_for 20 listens 7000 && vm "nc $WIRE_IP 7000 -e cat &" || return 1
+	for i in 1 2; do
+		seen=$(status '.ports[0].pair[0] | "\(.rx.packets + 100) \(.tx.packets + 100)"')
+		wait_for 20 more_packets_than $seen && "$TOP/selftests/qmp.py" "$WORK/vm.qmp" stop && wait_for 10 status_is '.ports[0].up' false &&
+			"$TOP/selftests/qmp.py" "$WORK/vm.qmp" cont && wait_for 20 port_is_up || return 1
+	done
+	kill -0 $pid || die "the stream ended" || return 1
+	: >"$WORK/enough"
+	wait $pid && guest_is_reachable && round_trip 65537 && ledger_balances
+}
 test_a_killed_qemu_leaves_the_port_ready_for_the_next() {
 	bring_up_guest 1 1 && guest_is_reachable || return 1
 	kill -KILL "$VM_PID"
