@@ -44,12 +44,12 @@ test_a_dpdk_guest_with_four_pairs_is_served_by_a_listening_port() { guest_answer
 test_a_dpdk_guest_with_one_pair_is_served_by_a_connecting_port() { guest_answers 1 client; }
 test_a_dpdk_guest_with_four_pairs_is_served_by_a_connecting_port() { guest_answers 4 client; }
 
-# jumbo_echo VIRTIO-USER-ARGUMENTS RING-KIND OPTIONS... (PORT_MORE: of the port): frames of the largest size come back from the guest as they were.
+# jumbo_echo VIRTIO-USER-ARGUMENTS RING-KIND OPTIONS...: frames of the largest size come back from the guest as they were.
 # No TCP here: the only interfaces that testpmd could pass such frames on to, net_tap's, end at 1522 bytes.
 jumbo_echo() {
 	local virtio=$1 kind=$2; shift 2
 	make_nic 1 && ip link set nic0 mtu 9000 && in_wire ip link set wire0 mtu 9000 &&
-		start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC${PORT_MORE:-}" || return 1
+		start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
 	VIRTIO_USER=$virtio start_testpmd 1 0 --max-pkt-len=9018 "$@"
 	wait_for 30 port_is_up && status_is '.ports[0].pair[0].rx.kind' "$kind" && guest_pings || { tail -n 20 "$PMD_LOG" >&2; return 1; }
 	in_wire ping -c 20 -i 0.02 -W 2 -M do -s 8972 $GUEST_IP >"$WORK/ping.log" && ! grep -q wrong "$WORK/ping.log" &&
@@ -58,8 +58,8 @@ jumbo_echo() {
 test_jumbo_frames_pass_both_ways() { jumbo_echo packed_vq=0 split --mbuf-size=10240; }
 test_jumbo_frames_pass_both_ways_with_packed_rings() { jumbo_echo packed_vq=1 packed --mbuf-size=10240; }
 test_jumbo_frames_pass_both_ways_in_several_buffers() { jumbo_echo packed_vq=0,mrg_rxbuf=1 split --rx-offloads=0x2000 --tx-offloads=0x8000; }
-# Without indirect tables: in those of its packed rings DPDK calls the header that it sends writable.
-test_jumbo_frames_pass_both_ways_in_several_buffers_with_packed_rings() { PORT_MORE=,features=-indirect jumbo_echo packed_vq=1,mrg_rxbuf=1 packed --rx-offloads=0x2000 --tx-offloads=0x8000; }
+# DPDK calls the header that it sends writable, in the indirect tables of packed rings.
+test_jumbo_frames_pass_both_ways_in_several_buffers_with_packed_rings() { jumbo_echo packed_vq=1,mrg_rxbuf=1 packed --rx-offloads=0x2000 --tx-offloads=0x8000; }
 
 test_an_arp_broadcast_from_the_wire_reaches_the_dpdk_guest() {
 	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1

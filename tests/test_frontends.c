@@ -293,7 +293,7 @@ static void virtio_users_order_works(void **state)
 	expect_ok(f, vu_state(VHOST_USER_SET_VRING_ENABLE, 1, 1));
 	expect_ok(f, vu_u64(VHOST_USER_SET_STATUS, 0xf));
 	for (unsigned i = 0; i < rings; i++)
-		runs(f, i, i < 2, base);
+		runs(f, i, i < 2, base_of_kind(f, 0));
 	assert_int_equal(f->fake.complaints, 0);
 }
 

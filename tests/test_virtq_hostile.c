@@ -305,6 +305,8 @@ static void a_wrong_direction_in_an_indirect_table_breaks_the_ring(void **state)
 
 	(void)state;
 	FOR_EACH_RING(kind, dir) {
+		if (kind && dir == VIRTQ_TX)	/* DPDK does it: test_virtq_packed.c */
+			continue;
 		table = open_indirect(&g, kind, dir, GUEST_TABLE, 16, 0);
 		if (kind)
 			((struct vring_packed_desc *)(void *)table)->flags ^= VRING_DESC_F_WRITE;

@@ -197,6 +197,23 @@ static void bits_in_an_indirect_table_that_mean_nothing_are_ignored(void **state
 	}
 }
 
+static void what_an_indirect_table_sends_is_read_whatever_direction_it_says(void **state)
+{
+	struct vring_packed_desc *table;
+	struct guest g;
+
+	(void)state;
+	guest_open(&g, TX, 4, ALL);
+	guest_raw(&g, GUEST_TABLE, 32, VRING_DESC_F_INDIRECT, 0);
+	table = guest_ptr(&g, GUEST_TABLE);
+	table[0] = (struct vring_packed_desc){ guest_alloc(&g, 12), 12, 0, VRING_DESC_F_WRITE };
+	table[1] = (struct vring_packed_desc){ guest_alloc(&g, 60), 60, 0, 0 };
+	guest_expose(&g);
+	assert_int_equal(turn(&g, 60), 1);
+	assert_int_equal(g.vq.broken, 0);
+	guest_close(&g);
+}
+
 static void empty_buffers_in_a_batch_are_dropped_or_passed_over(void **state)
 {
 	struct guest g;
@@ -673,6 +690,7 @@ int main(void)
 		cmocka_unit_test(a_used_descriptor_says_what_was_done),
 		cmocka_unit_test(a_batch_becomes_visible_at_once),
 		cmocka_unit_test(bits_in_an_indirect_table_that_mean_nothing_are_ignored),
+		cmocka_unit_test(what_an_indirect_table_sends_is_read_whatever_direction_it_says),
 		cmocka_unit_test(empty_buffers_in_a_batch_are_dropped_or_passed_over),
 		cmocka_unit_test(any_size_up_to_32768_is_legal),
 		cmocka_unit_test(a_position_outside_the_ring_is_refused),

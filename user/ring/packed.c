@@ -42,7 +42,8 @@ int packed_start(struct virtq *vq, const struct virtq_config *cfg)
 }
 
 /*
- * 2.8.7: the table's length says how many entries there are, and of their flags only WRITE means something.
+ * 2.8.7: the table's length says how many entries there are, and of their flags only WRITE means something. In what is
+ * sent not even that does: everything is for reading, and DPDK 22.11 leaves the flag on the header.
  * Not inlined: the copy of the table belongs on the stack only when there is one.
  */
 static __attribute__((noinline)) enum virtq_error walk_indirect(struct virtq *vq, const struct ring_desc *d,
@@ -57,7 +58,7 @@ static __attribute__((noinline)) enum virtq_error walk_indirect(struct virtq *vq
 		return e;
 	*w->walked += n;
 	for (unsigned i = 0; i < n && w->total < w->enough; i++) {
-		if (!(table.packed[i].flags & VRING_DESC_F_WRITE) == write)
+		if (write && !(table.packed[i].flags & VRING_DESC_F_WRITE))
 			return VIRTQ_BROKEN_DIRECTION;
 		e = walk_add(vq, w, table.packed[i].addr, table.packed[i].len);
 		if (e)

@@ -147,6 +147,13 @@ static int ring_config(struct session *s, unsigned index, struct gmem *mem, stru
 	return ring_map(s, mem, r, r->num, cfg);
 }
 
+/* Where a new ring begins. A packed one does with both wrap counters at 1. */
+static void forget_position(const struct session *s, struct session_ring *r)
+{
+	r->base = packed(s) ? PACKED_BASE : 0;
+	r->base_told = false;
+}
+
 /* Starts the ring if nothing is missing. 0 also when something still is. */
 static int ring_try_start(struct session *s, const struct request *rq, unsigned index)
 {
@@ -156,6 +163,8 @@ static int ring_try_start(struct session *s, const struct request *rq, unsigned 
 
 	if (r->started || !r->kicked || !r->num || !r->have_addr || !s->mem)
 		return 0;
+	if (r->base_told)
+		forget_position(s, r);
 	if (ring_config(s, index, s->mem, &cfg) < 0)
 		return refuse(s, rq, (int)index, "ring addresses are not in guest memory, or not in one piece");
 	ret = s->ops->ring_start(s->ctx, index, &cfg);
@@ -187,7 +196,10 @@ static void ring_enable(struct session *s, unsigned index, bool enable)
 	s->ops->ring_enable(s->ctx, index, enable);
 }
 
-/* Virtio reset: rings forget everything but the fds that signal the guest; memory and ownership stay. */
+/*
+ * Virtio reset: rings forget everything but the fds that signal the guest; memory and ownership stay. So does the
+ * position, to be told only: QEMU 7.2 resets first and asks then, and a guest that was stopped goes on from there.
+ */
 static void device_reset(struct session *s)
 {
 	for (unsigned i = 0; i < s->st.rings; i++) {
@@ -195,7 +207,9 @@ static void device_reset(struct session *s)
 
 		ring_stop(s, i);	/* first: a ring that runs disabled throws packets away */
 		ring_enable(s, i, false);
-		*r = (struct session_ring){ .kickfd = -1, .callfd = r->callfd, .errfd = r->errfd };
+		*r = (struct session_ring){
+			.base = r->base, .base_told = true, .kickfd = -1, .callfd = r->callfd, .errfd = r->errfd,
+		};
 	}
 	s->st.features = 0;
 	s->st.features_set = false;
@@ -210,24 +224,18 @@ static bool any_started(const struct session *s)
 	return false;
 }
 
-/* Another kind of ring: a position of the old kind means nothing. A packed ring begins with both wrap counters at 1. */
-static void forget_positions(struct session *s, bool now_packed)
-{
-	for (unsigned i = 0; i < s->st.rings; i++)
-		s->st.ring[i].base = now_packed ? PACKED_BASE : 0;
-}
-
 static int set_features(struct session *s, struct request *rq)
 {
-	uint64_t want = rq->msg->payload.u64;
+	uint64_t want = rq->msg->payload.u64, changed = want ^ s->st.features;
 
 	if (want & ~s->cfg.features)
 		return refuse(s, rq, -1, "feature bits that were not offered");
-	if ((want ^ s->st.features) & ~NOT_OF_RINGS && any_started(s))
+	if (changed & ~NOT_OF_RINGS && any_started(s))
 		return refuse(s, rq, -1, "other features while rings run");
-	if ((want ^ s->st.features) & BIT(VIRTIO_F_RING_PACKED))
-		forget_positions(s, want & BIT(VIRTIO_F_RING_PACKED));
 	s->st.features = want;
+	/* In another kind of ring a position of the old kind means nothing. */
+	for (unsigned i = 0; changed & BIT(VIRTIO_F_RING_PACKED) && i < s->st.rings; i++)
+		forget_position(s, &s->st.ring[i]);
 	s->st.features_set = true;
 	/* "Ring states": without protocol features there is no SET_VRING_ENABLE, rings are enabled as they are. */
 	if (!(want & BIT(VHOST_USER_F_PROTOCOL_FEATURES)))
@@ -378,6 +386,7 @@ static int set_vring_base(struct session *s, struct request *rq, unsigned index)
 		return refuse(s, rq, (int)index, "the ring runs");
 	/* Nothing is in flight where a ring begins, so the lower half speaks for both. */
 	r->base = packed(s) ? (num & 0xffff) * 0x10001u : num;
+	r->base_told = false;
 	return 0;
 }
 

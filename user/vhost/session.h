@@ -59,6 +59,7 @@ struct session_ring {
 	uint64_t desc_user, avail_user, used_user, log_addr;
 	uint32_t addr_flags;
 	bool have_addr, kicked, started, enabled, broken;
+	bool base_told;		/* @base is where the ring was before a reset: told when asked for, not used */
 	int kickfd, callfd, errfd;	/* -1 = none */
 };
 
