@@ -97,10 +97,33 @@ struct {
 	__uint(XDP_PASS, 1);
 } XDP_RUN_CONFIG(viaduct_xdp);
 
-static __always_inline int pass(struct vd_stats *host, __u64 len)
+static __always_inline struct vd_stats *stats_of(__u32 index)
 {
+	return bpf_map_lookup_elem(&stats, &index);
+}
+
+/* For nobody: dropped. */
+static __always_inline int drop(int malformed)
+{
+	struct vd_stats *host = stats_of(VD_STATS_HOST);
+
+	if (host && malformed)
+		host->drop_malformed++;
+	else if (host)
+		host->drop_unknown++;
+	return XDP_DROP;
+}
+
+/* For the host, among others: passed up. */
+static __always_inline int pass(struct xdp_md *ctx, int multicast)
+{
+	struct vd_stats *host = stats_of(VD_STATS_HOST);
+
+	if (!host)
+		return XDP_PASS;
+	host->multicast += multicast;
 	host->packets++;
-	host->bytes += len;
+	host->bytes += bpf_xdp_get_buff_len(ctx);
 	return XDP_PASS;
 }
 
@@ -210,7 +233,7 @@ static __always_inline int driver_hash(struct xdp_md *ctx, __u32 *hash)
 static __always_inline int to_port(struct xdp_md *ctx, __u32 port, struct vd_stats *st, const struct vd_config *cfg,
 				   __u64 len)
 {
-	__u32 queue = ctx->rx_queue_index, limit, share, flow_index, hash = 0;
+	__u32 queue = ctx->rx_queue_index, limit, share, flow_index, enabled, hash = 0;
 	struct vd_steering *steer;
 	struct vd_flow *flow;
 	__u16 pair;
@@ -220,11 +243,13 @@ static __always_inline int to_port(struct xdp_md *ctx, __u32 port, struct vd_sta
 		return XDP_DROP;
 	}
 	steer = bpf_map_lookup_elem(&steering, &port);
-	if (!steer || !READ_ONCE(steer->enabled)) {
+	enabled = steer ? READ_ONCE(steer->enabled) : 0;
+	if (!enabled) {
 		st->drop_no_pair++;
 		return XDP_DROP;
 	}
-	if (!driver_hash(ctx, &hash))
+	/* Where there is nothing to choose the flow does not matter. */
+	if (enabled > 1 && !driver_hash(ctx, &hash))
 		hash = vd_flow_hash_range((void *)(long)ctx->data, (void *)(long)ctx->data_end);
 	pair = READ_ONCE(steer->pair[hash & (VD_INDIRECTION - 1)]);
 	share = READ_ONCE(steer->share);
@@ -235,7 +260,8 @@ static __always_inline int to_port(struct xdp_md *ctx, __u32 port, struct vd_sta
 	}
 	flow_index = queue * VD_MAX_PORTS + port;
 	flow = bpf_map_lookup_elem(&flows, &flow_index);
-	if (!flow || !bpf_map_lookup_elem(&xsks, &queue)) {
+	/* Only notes where to; what this program returns decides. */
+	if (!flow || bpf_redirect_map(&xsks, queue, XDP_DROP) != XDP_REDIRECT) {
 		st->drop_no_socket++;
 		return XDP_DROP;
 	}
@@ -247,44 +273,33 @@ static __always_inline int to_port(struct xdp_md *ctx, __u32 port, struct vd_sta
 	st->bytes += len;
 	if (!write_meta(ctx, flow, port, pair, hash))
 		st->no_metadata++;
-	return bpf_redirect_map(&xsks, queue, XDP_DROP);
+	return XDP_REDIRECT;
 }
 
 SEC("xdp.frags")
 int viaduct_xdp(struct xdp_md *ctx)
 {
 	const __u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
-	__u32 zero = 0, host_index = VD_STATS_HOST, port;
-	struct vd_stats *host, *st;
 	struct vd_config *cfg;
-	__u64 len;
+	struct vd_stats *st;
+	__u32 zero = 0, port;
 
-	host = bpf_map_lookup_elem(&stats, &host_index);
 	cfg = bpf_map_lookup_elem(&config, &zero);
-	if (!host || !cfg)
+	if (!cfg)
 		return XDP_PASS;
-	if (data + VD_ETH_LEN > end) {
-		host->drop_malformed++;
-		return XDP_DROP;
-	}
-	len = bpf_xdp_get_buff_len(ctx);
-	if (data[0] & 1) {
-		host->multicast++;
-		return pass(host, len);
-	}
+	if (data + VD_ETH_LEN > end)
+		return drop(1);
+	if (data[0] & 1)
+		return pass(ctx, 1);
 	if (mac_equal(data, cfg->own_mac))
-		return pass(host, len);
+		return pass(ctx, 0);
 	port = find_port(data, cfg);
-	if (port == VD_PORT_NONE) {
-		host->drop_unknown++;
-		return XDP_DROP;
-	}
-	if (port >= VD_MAX_PORTS)
-		return pass(host, len);
-	st = bpf_map_lookup_elem(&stats, &port);
+	if (port == VD_PORT_NONE)
+		return drop(0);
+	st = port < VD_MAX_PORTS ? stats_of(port) : 0;
 	if (!st)
-		return pass(host, len);
-	return to_port(ctx, port, st, cfg, len);
+		return pass(ctx, 0);
+	return to_port(ctx, port, st, cfg, bpf_xdp_get_buff_len(ctx));
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

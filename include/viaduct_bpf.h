@@ -34,7 +34,7 @@ struct vd_meta {
 	__u16 port;	/* port index */
 	__u16 pair;	/* queue pair of that port */
 	__u32 seq;	/* counts per (port, NIC queue) */
-	__u32 hash;	/* the flow hash that chose @pair */
+	__u32 hash;	/* the flow hash that chose @pair; 0 when there is one pair only */
 };
 
 /* links: why a link is up or down. The order is part of the map's format. */

@@ -235,7 +235,8 @@ test_datagrams_that_we_join_arrive_one_by_one() { datagrams_to_the_guest 0 plain
 test_datagrams_that_we_join_arrive_one_by_one_with_packed_rings() { datagrams_to_the_guest 1 plain; }
 test_datagrams_that_we_join_arrive_right_where_joined_ones_are_taken() { datagrams_to_the_guest 0 joined; }
 test_the_drivers_hash_serves_ping_and_tcp() {
-	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK" --rx-hash driver && start_tap_guest || return 1
+	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,queues=2" --rx-hash driver && GUEST_ARGS=queues=2 start_tap_guest &&
+		wait_for 5 status_is .ports[0].pairs.enabled 2 || return 1
 	status_is .uplink.xdp.rx_hash.by driver || skip "$(status .uplink.xdp.rx_hash.why_not_driver)" || return
 	pings in_guest $WIRE_IP && pings in_wire $GUEST_IP && tcp_passes in_guest in_wire $WIRE_IP 10 &&
 		tcp_passes in_wire in_guest $GUEST_IP 10

@@ -31,7 +31,7 @@
 #include "xdp/nicq.h"
 
 #define DP_RX_BATCH 64
-#define DP_TX_BATCH 32			/* what one copy-mode send() handles */
+#define DP_TX_BATCH 64			/* packets taken at once; frames of one turn beside other ports */
 #define DP_TX_TURN 128			/* frames of one turn of a virtqueue that has no other port beside it */
 #define DP_HOLD_NS 100000000ull		/* longest wait of a frame for a guest without buffers */
 #define DP_RECONCILE_NS 20000000ull	/* sequence numbers missing for so long are lost */
