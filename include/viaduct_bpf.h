@@ -159,7 +159,7 @@ struct vd_config {
  */
 struct vd_last {
 	__u64 found;		/* generation << 32 | port */
-	__u64 both;		/* found ^ struct vd_fdb_key: two that write at the same time cannot make up a third */
+	__u64 both;		/* found ^ struct vd_fdb_key: half of one entry and half of another are found out */
 };
 
 #ifndef __bpf__

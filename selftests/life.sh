@@ -139,7 +139,9 @@ test_fewer_queues_than_rss_feeds_are_refused_with_the_mend() {
 	make_nic 4 && refused "ethtool" --uplink nic0 --queues 2 $PORT
 }
 test_no_bpffs_is_refused_with_the_mount_command() {
-	make_nic 1 && umount /sys/fs/bpf && refused "mount -t bpf" $(run_args); local rc=$?
+	make_nic 1 || return 1
+	while umount /sys/fs/bpf 2>/dev/null; do :; done	# below ours may be the machine's
+	refused "mount -t bpf" $(run_args); local rc=$?
 	mount -t bpf bpf /sys/fs/bpf; return $rc
 }
 test_no_privilege_is_refused() {

@@ -37,4 +37,7 @@ while True:
     if link in ready:
         frame, ancillary, _, source = link.recvmsg(65536, 256)
         if source[2] != PACKET_OUTGOING and tag_of(ancillary) == vlan:
-            os.write(tap, frame)
+            try:
+                os.write(tap, frame)
+            except OSError:  # not up yet: nobody is there to receive
+                pass

@@ -537,6 +537,7 @@ static void a_checksum_that_a_nic_could_mistake_is_finished_here(void **state)
 {
 	const struct offload tcp = offload_tcp4(700), udp = offload_udp4(700);
 	struct virtio_net_hdr_v1 hdr = offload_header(&udp, 0);
+	struct offload routed = offload_tcp6(700);
 	struct dp_bed *b = *state;
 	uint32_t len = offload_build(packet, &udp, false);
 
@@ -557,7 +558,16 @@ static void a_checksum_that_a_nic_could_mistake_is_finished_here(void **state)
 	len = offload_build(packet, &tcp, false);
 	memset(packet + len, 0x77, 10);
 	expect_finished(b, &hdr, len + 10);
+	/* Behind an extension header: a routing header would change what the pseudo header is. */
+	routed.next[0] = 60;
+	routed.nnext = 1;
+	routed.next_len = 8;
+	hdr = offload_header(&routed, 0);
+	len = offload_build(packet, &routed, false);
+	expect_finished(b, &hdr, len);
+	hdr = offload_header(&tcp, 0);
 	/* Of what is not IP. */
+	len = offload_build(packet, &tcp, false) + 10;
 	packet[12] = 0x88;
 	packet[13] = 0xb5;
 	expect_finished(b, &hdr, len);

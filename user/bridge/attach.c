@@ -17,7 +17,6 @@
 #include "bridge/links.h"
 
 #define CALL_STUCK_NS (50 * NSEC_PER_MSEC)
-#define FRAME_OVERHEAD 18	/* Ethernet header and one VLAN tag */
 
 uint64_t attach_features(const struct port_config *cfg)
 {
@@ -109,7 +108,7 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 	}
 	if (out_of_step)
 		log_at(LOG_LEVEL_WARN, &p->complaints,
-		       "port %s: ring %u is packed and in use, and the front-end does not know its position: reset the device in the guest (its driver, or a reboot)",
+		       "port %s: ring %u is packed and seems to be in use, but begins anew: if the guest has no network, reset its device (its driver, or a reboot)",
 		       p->cfg.name, index);
 	attach_update(p);
 	bridge_wake(p->bridge);

@@ -14,8 +14,6 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
-#include <linux/if_ether.h>
-
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/node.h"
@@ -35,6 +33,23 @@ static void on_learn(struct loop_watch *w, uint32_t events)
 		addresses_learn(b);
 }
 
+/* Frames that a port may have in flight per NIC queue: those that are as long as the MTU fill half of the ring. */
+static uint32_t share(const struct uplink_info *info, uint32_t mtu)
+{
+	uint32_t room = NICQ_MAX_FRAME(info->chunk), chunks = (mtu + FRAME_OVERHEAD + room - 1) / room;
+
+	return info->ring_size / 2 / (info->sg ? chunks : 1);
+}
+
+static void mtu_changed(struct bridge *b, uint32_t mtu)
+{
+	b->share = share(uplink_info(b->uplink), mtu);
+	for (uint32_t i = 0; i < b->nports; i++) {
+		attach_mtu_changed(b->port[i]);
+		attach_update(b->port[i]);
+	}
+}
+
 static void on_link(void *arg, const struct uplink_link *l)
 {
 	struct bridge *b = arg;
@@ -46,8 +61,7 @@ static void on_link(void *arg, const struct uplink_link *l)
 	for (uint32_t i = 0; i < b->queues; i++)
 		WRITE_ONCE(b->dp[i]->uplink_up, u->up);
 	if (u->mtu != mtu)
-		for (uint32_t i = 0; i < b->nports; i++)
-			attach_mtu_changed(b->port[i]);
+		mtu_changed(b, u->mtu);
 	log_info("uplink %s: %s (%s), mtu %u", b->cfg.uplink.ifname, u->up ? "up" : "down",
 		 links_reason_name(u->reason), u->mtu);
 	bridge_event(b, u->up ? "uplink_up" : "uplink_down", b->cfg.uplink.ifname, links_reason_name(u->reason), -1);
@@ -171,14 +185,6 @@ static int open_ports(struct bridge *b, const struct fail *why)
 				    "and that nothing but a socket is there", p->cfg.name, p->cfg.socket, strerror(-ret));
 	}
 	return 0;
-}
-
-/* Frames that a port may have in flight per NIC queue: those that are as long as the MTU fill half of the ring. */
-static uint32_t share(const struct uplink_info *info, uint32_t mtu)
-{
-	uint32_t chunks = (mtu + ETH_HLEN + NICQ_MAX_FRAME(info->chunk) - 1) / NICQ_MAX_FRAME(info->chunk);
-
-	return info->ring_size / 2 / (info->sg && chunks ? chunks : 1);
 }
 
 static int start(struct bridge *b, const struct fail *why)

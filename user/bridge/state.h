@@ -16,6 +16,7 @@
 #include "bridge/worker.h"
 #include "xdp/uplink.h"
 
+#define FRAME_OVERHEAD 18	/* Ethernet header and one VLAN tag */
 #define BRIDGE_TICK_NS 100000000ull	/* heartbeat and health check */
 
 struct bridge_config {

@@ -12,7 +12,8 @@
 #define INDIRECT_MAX 1024	/* entries of an indirect table; Linux makes them longer than a small ring */
 /*
  * Descriptors beyond the first of each chain that one batch looks at; empty ones cost time too. The packet
- * that passes the limit is finished, so a batch is bounded by twice this and twice the ring's size.
+ * that passes the limit is finished, so a batch is bounded by twice this, twice the ring's size
+ * and two indirect tables.
  */
 #define WALK_MAX 4096
 

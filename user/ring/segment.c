@@ -233,10 +233,13 @@ bool segment_is_for_device(struct segment_plan *s, const struct virtq_pkt *pkt)
 	uint32_t have = s->len < sizeof(s->head) ? s->len : sizeof(s->head);
 	struct headers h;
 
-	if (s->nframes > 1 || !s->csum_start)	/* what is cut was parsed already */
-		return s->csum_start;
+	if (!s->csum_start)
+		return false;
+	if (s->nframes > 1)	/* what is cut was parsed already */
+		return !s->v6 || s->l4 == s->l3 + HEADERS_IP6;
 	read_packet(s, pkt, 0, s->head, have);
 	return headers_parse(&h, s->head, have) && !h.fragment && h.end == s->len && h.l4 == s->csum_start &&
+	       (h.version != 6 || h.l4 == h.l3 + HEADERS_IP6) &&
 	       ((h.proto == HEADERS_PROTO_TCP && s->csum_offset == TCP_CHECK) ||
 		(h.proto == HEADERS_PROTO_UDP && s->csum_offset == UDP_CHECK));
 }

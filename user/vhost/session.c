@@ -157,19 +157,21 @@ static void forget_position(const struct session *s, struct session_ring *r)
 /* Starts the ring if nothing is missing. 0 also when something still is. */
 static int ring_try_start(struct session *s, const struct request *rq, unsigned index)
 {
-	struct session_ring *r = &s->st.ring[index];
+	struct session_ring *r = &s->st.ring[index], fresh = *r;
 	struct virtq_config cfg;
 	int ret;
 
 	if (r->started || !r->kicked || !r->num || !r->have_addr || !s->mem)
 		return 0;
-	if (r->base_told)
-		forget_position(s, r);
+	if (fresh.base_told)
+		forget_position(s, &fresh);
 	if (ring_config(s, index, s->mem, &cfg) < 0)
 		return refuse(s, rq, (int)index, "ring addresses are not in guest memory, or not in one piece");
+	cfg.base = fresh.base;
 	ret = s->ops->ring_start(s->ctx, index, &cfg);
 	if (ret < 0)
 		return refuse(s, rq, (int)index, strerror(-ret));
+	*r = fresh;
 	r->started = true;
 	r->broken = false;
 	return 0;

@@ -15,7 +15,7 @@
 enum afxdp_checksum {
 	AFXDP_CHECKSUM_US,	/* nobody else */
 	AFXDP_CHECKSUM_NIC,	/* TX metadata; the driver offers it */
-	AFXDP_CHECKSUM_KERNEL,	/* TX metadata; in copy mode the kernel does it in software: for tests */
+	AFXDP_CHECKSUM_KERNEL,	/* TX metadata; in copy mode the kernel does it in software: when asked for */
 };
 
 /* A plain struct without pointers: it describes a socket to another process, too. */

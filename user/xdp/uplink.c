@@ -149,7 +149,7 @@ static int queue_node(const struct uplink *u, uint32_t queue)
 /* What a failed set-up of a socket means. */
 static int explain_socket(const struct uplink *u, const struct rung *r, uint32_t queue, int err, const struct fail *why)
 {
-	if (err == -ENOPROTOOPT)
+	if (err == -ENOPROTOOPT && u->checksum)
 		return fail_with(why, err, "%s: this kernel takes no checksum requests (6.8 does): --tx-checksum software",
 				 r->name);
 	if (err == -EINVAL && u->info.sg)
@@ -182,7 +182,7 @@ static int sockets_open(struct uplink *u, const struct rung *r, uint64_t deadlin
 		node_prefer(queue_node(u, c.queue));
 		ret = afxdp_create(u->host, &c, deadline_ns, &u->nicq[u->nopen]);
 		node_prefer(NODE_NONE);
-		if (ret == -ENOPROTOOPT && u->cfg.tx_checksum == UPLINK_HELPER_AUTO) {
+		if (ret == -ENOPROTOOPT && c.tx_checksum && u->cfg.tx_checksum == UPLINK_HELPER_AUTO) {
 			no_checksum(u, "the kernel takes no requests");
 			c.tx_checksum = AFXDP_CHECKSUM_US;
 			continue;
