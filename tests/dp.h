@@ -578,4 +578,26 @@ static inline void dp_close(struct dp_bed *b)
 	nicq_fini(&b->q);
 }
 
+/* The bed of a file's tests, opened with @features and split rings or packed ones. What must hold is checked at the end. */
+#define DP_FIXTURE(features)                                                                                         \
+	static struct dp_bed bed;                                                                                    \
+	static int setup(void **state)                                                                               \
+	{                                                                                                            \
+		dp_open(&bed, features);                                                                             \
+		*state = &bed;                                                                                       \
+		return 0;                                                                                            \
+	}                                                                                                            \
+	static int setup_packed(void **state)                                                                        \
+	{                                                                                                            \
+		dp_open(&bed, (features) | GUEST_PACKED);                                                            \
+		*state = &bed;                                                                                       \
+		return 0;                                                                                            \
+	}                                                                                                            \
+	static int teardown(void **state)                                                                            \
+	{                                                                                                            \
+		dp_check(*state);                                                                                    \
+		dp_close(*state);                                                                                    \
+		return 0;                                                                                            \
+	}
+
 #endif

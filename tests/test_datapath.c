@@ -5,28 +5,7 @@
 
 #define FEATURES (GUEST_V1 | GUEST_MRG | GUEST_EVENT)
 
-static struct dp_bed bed;
-
-static int setup(void **state)
-{
-	dp_open(&bed, FEATURES);
-	*state = &bed;
-	return 0;
-}
-
-static int setup_packed(void **state)
-{
-	dp_open(&bed, FEATURES | GUEST_PACKED);
-	*state = &bed;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	dp_check(*state);
-	dp_close(*state);
-	return 0;
-}
+DP_FIXTURE(FEATURES)
 
 static void offer_all(struct dp_bed *b)
 {

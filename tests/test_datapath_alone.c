@@ -13,29 +13,9 @@
 #define FEATURES (GUEST_V1 | GUEST_MRG | GUEST_EVENT | GUEST_INDIRECT | VNET_OFFLOADS)
 #define MSS 1460u
 
-static struct dp_bed bed;
 static uint8_t packet[OFFLOAD_MAX], want[OFFLOAD_MAX];
 
-static int setup(void **state)
-{
-	dp_open(&bed, FEATURES);
-	*state = &bed;
-	return 0;
-}
-
-static int setup_packed(void **state)
-{
-	dp_open(&bed, FEATURES | GUEST_PACKED);
-	*state = &bed;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	dp_check(*state);
-	dp_close(*state);
-	return 0;
-}
+DP_FIXTURE(FEATURES)
 
 /* --- from the wire ---------------------------------------------------------- */
 

@@ -6,29 +6,9 @@
 #define FEATURES (GUEST_V1 | GUEST_MRG | GUEST_EVENT | VNET_GUEST_OFFLOADS)
 #define MSS 1460u
 
-static struct dp_bed bed;
 static uint8_t buf[OFFLOAD_MAX], want[OFFLOAD_MAX];
 
-static int setup(void **state)
-{
-	dp_open(&bed, FEATURES);
-	*state = &bed;
-	return 0;
-}
-
-static int setup_packed(void **state)
-{
-	dp_open(&bed, FEATURES | GUEST_PACKED);
-	*state = &bed;
-	return 0;
-}
-
-static int teardown(void **state)
-{
-	dp_check(*state);
-	dp_close(*state);
-	return 0;
-}
+DP_FIXTURE(FEATURES)
 
 /* The frames from @i up to @end of what @o describes come from the wire, for pair 0 of @port. */
 static void wire(struct dp_bed *b, unsigned port, const struct offload *o, uint32_t i, uint32_t end)

@@ -526,29 +526,27 @@ static void memory_that_breaks_amid_a_long_frame_cancels_all_its_pieces(void **s
 	assert_int_equal(b->q.frames.count[FRAME_TX], 0);
 }
 
-#define BOTH(fn) { #fn ", split", fn, setup, teardown, NULL }, { #fn ", packed", fn, setup_packed, teardown, NULL }
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		BOTH(a_frame_in_pieces_arrives_whole_in_merged_buffers),
-		BOTH(a_frame_in_pieces_arrives_whole_in_one_large_buffer),
-		BOTH(pieces_may_come_in_different_batches),
-		BOTH(a_frame_of_too_many_pieces_is_dropped_and_counted),
-		BOTH(a_long_frame_waits_for_enough_buffers),
-		BOTH(long_frames_that_wait_are_not_joined_anew_every_time),
-		BOTH(a_long_frame_that_is_dropped_takes_all_its_pieces_along),
-		BOTH(without_metadata_a_long_frame_is_looked_up_as_a_short_one),
-		BOTH(long_segments_are_joined_too),
-		BOTH(long_segments_without_buffers_for_all_of_them_arrive_one_by_one),
-		BOTH(a_long_frame_leaves_in_pieces),
-		BOTH(a_long_frame_leaves_whole_or_not_at_all),
-		BOTH(a_long_frame_gets_its_turn_though_a_neighbour_sends_all_the_time),
-		BOTH(a_long_frame_without_enough_room_does_not_keep_the_worker_awake),
-		BOTH(large_packets_are_cut_to_long_frames),
-		BOTH(a_checksum_is_finished_over_all_pieces),
-		BOTH(only_a_frame_in_one_piece_leaves_its_checksum_to_the_nic),
-		BOTH(memory_that_breaks_amid_a_long_frame_cancels_all_its_pieces),
+		DP_BOTH(a_frame_in_pieces_arrives_whole_in_merged_buffers),
+		DP_BOTH(a_frame_in_pieces_arrives_whole_in_one_large_buffer),
+		DP_BOTH(pieces_may_come_in_different_batches),
+		DP_BOTH(a_frame_of_too_many_pieces_is_dropped_and_counted),
+		DP_BOTH(a_long_frame_waits_for_enough_buffers),
+		DP_BOTH(long_frames_that_wait_are_not_joined_anew_every_time),
+		DP_BOTH(a_long_frame_that_is_dropped_takes_all_its_pieces_along),
+		DP_BOTH(without_metadata_a_long_frame_is_looked_up_as_a_short_one),
+		DP_BOTH(long_segments_are_joined_too),
+		DP_BOTH(long_segments_without_buffers_for_all_of_them_arrive_one_by_one),
+		DP_BOTH(a_long_frame_leaves_in_pieces),
+		DP_BOTH(a_long_frame_leaves_whole_or_not_at_all),
+		DP_BOTH(a_long_frame_gets_its_turn_though_a_neighbour_sends_all_the_time),
+		DP_BOTH(a_long_frame_without_enough_room_does_not_keep_the_worker_awake),
+		DP_BOTH(large_packets_are_cut_to_long_frames),
+		DP_BOTH(a_checksum_is_finished_over_all_pieces),
+		DP_BOTH(only_a_frame_in_one_piece_leaves_its_checksum_to_the_nic),
+		DP_BOTH(memory_that_breaks_amid_a_long_frame_cancels_all_its_pieces),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
