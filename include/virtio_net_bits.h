@@ -5,7 +5,6 @@
 
 #include <linux/virtio_net.h>
 
-/* Younger than the oldest headers we build with. */
 #ifndef VIRTIO_NET_F_GUEST_USO4
 #define VIRTIO_NET_F_GUEST_USO4 54
 #define VIRTIO_NET_F_GUEST_USO6 55

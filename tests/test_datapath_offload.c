@@ -537,7 +537,7 @@ static void a_checksum_that_a_nic_could_mistake_is_finished_here(void **state)
 {
 	const struct offload tcp = offload_tcp4(700), udp = offload_udp4(700);
 	struct virtio_net_hdr_v1 hdr = offload_header(&udp, 0);
-	struct offload routed = offload_tcp6(700);
+	struct offload routed = offload_tcp6(700), optional = offload_tcp4(700);
 	struct dp_bed *b = *state;
 	uint32_t len = offload_build(packet, &udp, false);
 
@@ -565,6 +565,17 @@ static void a_checksum_that_a_nic_could_mistake_is_finished_here(void **state)
 	hdr = offload_header(&routed, 0);
 	len = offload_build(packet, &routed, false);
 	expect_finished(b, &hdr, len);
+	send_packet(&b->tx[0][0], &routed, 300);
+	dp_tx(b);
+	expect_all(b, &routed, 300);
+	/* So would an option of IPv4. */
+	optional.ip_options = 4;
+	hdr = offload_header(&optional, 0);
+	len = offload_build(packet, &optional, false);
+	expect_finished(b, &hdr, len);
+	send_packet(&b->tx[0][0], &optional, 300);
+	dp_tx(b);
+	expect_all(b, &optional, 300);
 	hdr = offload_header(&tcp, 0);
 	/* Of what is not IP. */
 	len = offload_build(packet, &tcp, false) + 10;

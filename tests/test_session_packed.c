@@ -139,6 +139,15 @@ static void starts_at(struct fixture *f, uint32_t sent, uint32_t base)
 	assert_int_equal(f->fake.ring[0].base, base);
 }
 
+/* A ring whose front-end says nothing of its position. */
+static void begins_at(struct fixture *f, uint32_t size, uint32_t base)
+{
+	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, size));
+	expect_ok(f, vu_addr(0, VU_RING(0)));
+	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
+	assert_int_equal(f->fake.ring[0].base, base);
+}
+
 static void the_base_of_qemu_has_both_halves(void **state)
 {
 	with_packed_memory(*state);
@@ -172,10 +181,7 @@ static void a_packed_ring_without_a_base_begins_with_both_wrap_counters_at_one(v
 	struct fixture *f = *state;
 
 	with_packed_memory(f);
-	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 256));
-	expect_ok(f, vu_addr(0, VU_RING(0)));
-	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
-	assert_int_equal(f->fake.ring[0].base, 0x80008000);
+	begins_at(f, 256, 0x80008000);
 }
 
 static void the_position_of_the_other_kind_of_ring_is_forgotten(void **state)
@@ -244,10 +250,7 @@ static void after_a_reset_a_ring_begins_anew_unless_told_otherwise(void **state)
 	f->fake.base = 0x80058005;
 	expect_ok(f, vu_u64(VHOST_USER_SET_STATUS, 0));
 	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES | PACKED));
-	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 256));
-	expect_ok(f, vu_addr(0, VU_RING(0)));
-	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
-	assert_int_equal(f->fake.ring[0].base, 0x80008000);
+	begins_at(f, 256, 0x80008000);
 }
 
 static void after_a_reset_a_split_ring_begins_anew_unless_told_otherwise(void **state)
@@ -260,10 +263,7 @@ static void after_a_reset_a_split_ring_begins_anew_unless_told_otherwise(void **
 	expect_ok(f, vu_u64(VHOST_USER_SET_STATUS, 0));
 	assert_int_equal(ask_base(f, 0), 77);
 	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
-	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 256));
-	expect_ok(f, vu_addr(0, VU_RING(0)));
-	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
-	assert_int_equal(f->fake.ring[0].base, 0);
+	begins_at(f, 256, 0);
 }
 
 static void after_a_reset_the_guest_may_choose_split_rings(void **state)
@@ -276,10 +276,7 @@ static void after_a_reset_the_guest_may_choose_split_rings(void **state)
 	expect_ok(f, vu_u64(VHOST_USER_SET_STATUS, 0));
 	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES));
 	expect_nack(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 100));
-	expect_ok(f, vu_state(VHOST_USER_SET_VRING_NUM, 0, 128));
-	expect_ok(f, vu_addr(0, VU_RING(0)));
-	expect_ok_fd(f, vu_u64(VHOST_USER_SET_VRING_KICK, 0), event());
-	assert_int_equal(f->fake.ring[0].base, 0);
+	begins_at(f, 128, 0);
 }
 
 static void a_size_that_makes_the_packed_ring_too_long_is_refused_at_the_kick(void **state)

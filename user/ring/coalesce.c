@@ -70,13 +70,6 @@ static enum kind look_tcp(struct coalesce_part *f, const uint8_t *tcp, uint64_t 
 	return f->flags & TCP_CWR && !(features & VNET_BIT(VIRTIO_NET_F_GUEST_ECN)) ? ALONE : JOINABLE;
 }
 
-/* Network header without options, and no part of a packet. */
-static bool plain(const struct headers *h)
-{
-	return !h->fragment && h->l4 == h->l3 + (h->version == 6 ? HEADERS_IP6 : HEADERS_IP4) &&
-	       (h->proto == HEADERS_PROTO_TCP || h->proto == HEADERS_PROTO_UDP);
-}
-
 static enum kind look(struct coalesce_part *f, const struct coalesce_in *in, uint64_t features)
 {
 	struct headers h;
@@ -88,7 +81,7 @@ static enum kind look(struct coalesce_part *f, const struct coalesce_in *in, uin
 		return BARRIER;
 	f->p = in->piece[0].iov_base;
 	room = in->piece[0].iov_len < in->len ? (uint32_t)in->piece[0].iov_len : in->len;
-	if (!headers_parse(&h, f->p, room) || !plain(&h))
+	if (!headers_parse(&h, f->p, room) || !headers_plain(&h))
 		return BARRIER;
 	f->v6 = h.version == 6;
 	f->udp = h.proto == HEADERS_PROTO_UDP;

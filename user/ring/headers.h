@@ -174,4 +174,11 @@ static inline bool headers_parse(struct headers *h, const uint8_t *p, uint32_t l
 	return type == 0x86dd && headers_parse6(h, p, len);
 }
 
+/* TCP or UDP, whole, behind a network header without options or extension headers: nothing else to be taken for it. */
+static inline bool headers_plain(const struct headers *h)
+{
+	return !h->fragment && h->l4 == h->l3 + (h->version == 6 ? HEADERS_IP6 : HEADERS_IP4) &&
+	       (h->proto == HEADERS_PROTO_TCP || h->proto == HEADERS_PROTO_UDP);
+}
+
 #endif

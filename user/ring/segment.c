@@ -143,6 +143,7 @@ static bool check_headers(struct segment_plan *s, const struct virtq_pkt *pkt, s
 		if (l4_len < HEADERS_TCP)
 			return false;
 	}
+	s->plain = headers_plain(h);
 	s->l3 = h->l3;
 	s->l4 = h->l4;
 	s->head_len = h->l4 + l4_len;
@@ -236,12 +237,10 @@ bool segment_is_for_device(struct segment_plan *s, const struct virtq_pkt *pkt)
 	if (!s->csum_start)
 		return false;
 	if (s->nframes > 1)	/* what is cut was parsed already */
-		return !s->v6 || s->l4 == s->l3 + HEADERS_IP6;
+		return s->plain;
 	read_packet(s, pkt, 0, s->head, have);
-	return headers_parse(&h, s->head, have) && !h.fragment && h.end == s->len && h.l4 == s->csum_start &&
-	       (h.version != 6 || h.l4 == h.l3 + HEADERS_IP6) &&
-	       ((h.proto == HEADERS_PROTO_TCP && s->csum_offset == TCP_CHECK) ||
-		(h.proto == HEADERS_PROTO_UDP && s->csum_offset == UDP_CHECK));
+	return headers_parse(&h, s->head, have) && headers_plain(&h) && h.end == s->len && h.l4 == s->csum_start &&
+	       s->csum_offset == (h.proto == HEADERS_PROTO_TCP ? TCP_CHECK : UDP_CHECK);
 }
 
 /* --- the frames ----------------------------------------------------------- */

@@ -2,8 +2,8 @@
 /*
  * From a guest's packet to frames for a wire. What the guest left to its device
  * (a checksum, segmentation: virtio 1.3, 5.1.6.2) is done here, in software,
- * because an AF_XDP frame carries no request for it: none for segmentation, and for a
- * checksum only where the driver takes it (segment_is_for_device()).
+ * because an AF_XDP frame carries no request for it: none for segmentation, and
+ * for a checksum only where the driver takes it (segment_is_for_device()).
  *
  * segment_plan() looks at the headers once, in a copy of our own, and decides;
  * segment_write() then makes the frames one by one, in any order, straight into
@@ -32,7 +32,7 @@ struct segment_plan {
 	uint32_t mss;		/* payload of each frame but the last */
 	uint32_t len;
 	uint16_t l3, l4;	/* offsets in @head */
-	bool udp, v6;
+	bool udp, v6, plain;	/* plain: headers_plain() */
 	uint8_t flags;		/* TCP's, of the packet */
 	uint16_t id;		/* IPv4 identification of the first frame */
 	uint32_t seq;		/* TCP sequence number of the first frame */
@@ -70,8 +70,8 @@ static inline uint32_t segment_len(const struct segment_plan *s, uint32_t i)
  * @pkt: the packet; of one that stays whole the headers are read
  *
  * A NIC need not go by where the checksum is said to be: many parse the frame and finish what they find. So it gets what
- * has nothing else to find: TCP or UDP over IP that is no fragment, in no tunnel, behind no IPv6 extension header (one of
- * them says where the packet goes in the end, and so what the pseudo header is), and ends where the frame does.
+ * has nothing else to find: TCP or UDP over IP that is no fragment, in no tunnel, behind no IP option or extension header
+ * (some say where the packet goes in the end, and so what the pseudo header is), and ends where the frame does.
  * Return: false when there is no checksum to finish, or it is for software.
  */
 bool segment_is_for_device(struct segment_plan *s, const struct virtq_pkt *pkt);

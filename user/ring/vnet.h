@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include <linux/virtio_config.h>
+
 #include "virtio_net_bits.h"
 
 #define VNET_BIT(n) (1ull << (n))

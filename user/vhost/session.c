@@ -130,6 +130,12 @@ static int ring_map(const struct session *s, const struct gmem *mem, const struc
 	return cfg->desc && cfg->avail && cfg->used ? 0 : -EFAULT;
 }
 
+/* Where a new ring begins. A packed one does with both wrap counters at 1. */
+static uint32_t first_base(const struct session *s)
+{
+	return packed(s) ? PACKED_BASE : 0;
+}
+
 static int ring_config(struct session *s, unsigned index, struct gmem *mem, struct virtq_config *cfg)
 {
 	const struct session_ring *r = &s->st.ring[index];
@@ -139,7 +145,7 @@ static int ring_config(struct session *s, unsigned index, struct gmem *mem, stru
 		.size = r->num,
 		.features = s->st.features,
 		.mem = mem,
-		.base = r->base,
+		.base = r->base_told ? first_base(s) : r->base,
 		.max_frame = s->cfg.max_frame,
 		.callfd = r->callfd,
 		.kickfd = r->kickfd,
@@ -147,31 +153,22 @@ static int ring_config(struct session *s, unsigned index, struct gmem *mem, stru
 	return ring_map(s, mem, r, r->num, cfg);
 }
 
-/* Where a new ring begins. A packed one does with both wrap counters at 1. */
-static void forget_position(const struct session *s, struct session_ring *r)
-{
-	r->base = packed(s) ? PACKED_BASE : 0;
-	r->base_told = false;
-}
-
 /* Starts the ring if nothing is missing. 0 also when something still is. */
 static int ring_try_start(struct session *s, const struct request *rq, unsigned index)
 {
-	struct session_ring *r = &s->st.ring[index], fresh = *r;
+	struct session_ring *r = &s->st.ring[index];
 	struct virtq_config cfg;
 	int ret;
 
 	if (r->started || !r->kicked || !r->num || !r->have_addr || !s->mem)
 		return 0;
-	if (fresh.base_told)
-		forget_position(s, &fresh);
 	if (ring_config(s, index, s->mem, &cfg) < 0)
 		return refuse(s, rq, (int)index, "ring addresses are not in guest memory, or not in one piece");
-	cfg.base = fresh.base;
 	ret = s->ops->ring_start(s->ctx, index, &cfg);
 	if (ret < 0)
 		return refuse(s, rq, (int)index, strerror(-ret));
-	*r = fresh;
+	r->base = cfg.base;
+	r->base_told = false;
 	r->started = true;
 	r->broken = false;
 	return 0;
@@ -236,8 +233,10 @@ static int set_features(struct session *s, struct request *rq)
 		return refuse(s, rq, -1, "other features while rings run");
 	s->st.features = want;
 	/* In another kind of ring a position of the old kind means nothing. */
-	for (unsigned i = 0; changed & BIT(VIRTIO_F_RING_PACKED) && i < s->st.rings; i++)
-		forget_position(s, &s->st.ring[i]);
+	for (unsigned i = 0; changed & BIT(VIRTIO_F_RING_PACKED) && i < s->st.rings; i++) {
+		s->st.ring[i].base = first_base(s);
+		s->st.ring[i].base_told = false;
+	}
 	s->st.features_set = true;
 	/* "Ring states": without protocol features there is no SET_VRING_ENABLE, rings are enabled as they are. */
 	if (!(want & BIT(VHOST_USER_F_PROTOCOL_FEATURES)))
