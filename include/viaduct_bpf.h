@@ -90,6 +90,12 @@ struct vd_steering {
 	__u16 pair[VD_INDIRECTION];
 };
 
+/* How a flow finds its queue pair. */
+enum vd_steer_mode {
+	VD_STEER_AUTO = 0,	/* the one on which the guest last sent that flow, else by the table */
+	VD_STEER_HASH = 1,	/* by flow hash and table only */
+};
+
 /* queues[NIC queue]: what the XSKMAP holds, for people (it cannot be dumped). */
 enum vd_queue_mode {
 	VD_MODE_NONE = 0,

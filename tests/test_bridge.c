@@ -171,7 +171,7 @@ static void the_echo_of_a_guests_own_frame_does_not_count_as_heard_from_the_wire
 static void the_limit_and_a_given_address_are_kept(void **state)
 {
 	(void)state;
-	assert_int_equal(decide(MAC, (struct learn_facts){ .owner = VD_PORT_NONE, .count = LEARN_PER_PORT }),
+	assert_int_equal(decide(MAC, (struct learn_facts){ .owner = VD_PORT_NONE, .count = PORT_MACS }),
 			 LEARN_LIMIT);
 	assert_int_equal(decide(MAC, (struct learn_facts){ .owner = VD_PORT_NONE, .fixed = true }), LEARN_FIXED);
 }

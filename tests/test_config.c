@@ -81,7 +81,7 @@ static void the_defaults_are_these(void **state)
 	assert_string_equal(c.ports[0].socket, "/run/vm0.sock");
 	assert_int_equal(c.ports[0].role, ENDPOINT_SERVER);
 	assert_int_equal(c.ports[0].pairs, 1);
-	assert_false(c.ports[0].have_mac);
+	assert_int_equal(c.ports[0].nmac, 0);
 	assert_int_equal(c.ports[0].owner, (uid_t)-1);
 	assert_int_equal(c.ports[0].group, (gid_t)-1);
 	assert_int_equal(c.ports[0].perm, 0600);
@@ -150,8 +150,8 @@ static void every_key_of_a_port_arrives(void **state)
 	good_port(&c, port);
 	assert_string_equal(c.ports[0].socket, "/run/a b.sock");
 	assert_int_equal(c.ports[0].pairs, 128);
-	assert_true(c.ports[0].have_mac);
-	assert_memory_equal(c.ports[0].mac, "\x52\x54\x00\xab\xcd\xef", 6);
+	assert_int_equal(c.ports[0].nmac, 1);
+	assert_memory_equal(c.ports[0].mac[0], "\x52\x54\x00\xab\xcd\xef", 6);
 	assert_int_equal(c.ports[0].owner, 0);
 	assert_int_equal(c.ports[0].group, 0);
 	assert_int_equal(c.ports[0].perm, 0660);

@@ -259,7 +259,7 @@ static void a_port_with_a_given_address_learns_nothing(void **state)
 	struct dp_bed *b = *state;
 	struct learn_request r;
 
-	b->port[0]->cfg.have_mac = true;
+	b->port[0]->cfg.nmac = 1;
 	assert_true(dp_send(b, 0, 0, 60, 1));
 	dp_tx(b);
 	assert_int_equal(requests(b, &r), 0);

@@ -263,10 +263,10 @@ static uint64_t run_tx(struct bench *b, uint64_t packets)
 
 static int set_up(struct bench *b)
 {
-	struct port_config cfg = { .name = "bench", .pairs = 1, .have_mac = true };
+	struct port_config cfg = { .name = "bench", .pairs = 1, .nmac = 1 };
 	int ret;
 
-	memcpy(cfg.mac, guest_mac, MAC_LEN);
+	memcpy(cfg.mac[0], guest_mac, MAC_LEN);
 	b->port = port_create(0, &cfg);
 	if (!b->port)
 		return -ENOMEM;

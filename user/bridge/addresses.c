@@ -34,7 +34,11 @@ static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kin
 
 int addresses_open(struct bridge *b, struct port *p)
 {
-	return p->cfg.have_mac ? enter(b, p, p->mac[0], VD_FDB_CONFIGURED) : 0;
+	int ret = 0;
+
+	for (unsigned i = 0; i < p->cfg.nmac && !ret; i++)
+		ret = enter(b, p, p->mac[i], VD_FDB_CONFIGURED);
+	return ret;
 }
 
 void addresses_close(struct bridge *b, struct port *p)
@@ -59,9 +63,9 @@ static unsigned make_room(struct bridge *b, struct port *p)
 {
 	unsigned i = 0;
 
-	if (p->nmac < LEARN_PER_PORT)
+	if (p->nmac < PORT_MACS)
 		return p->nmac++;
-	while (i < LEARN_PER_PORT - 1 && p->mac_session[i] == p->session)
+	while (i < PORT_MACS - 1 && p->mac_session[i] == p->session)
 		i++;
 	take_out(b, p->mac[i]);
 	return i;
@@ -82,7 +86,7 @@ static void learn_one(struct bridge *b, const struct learn_request *r)
 	mac_store(r->mac, addr);
 	mac_format(addr, text);
 	facts = (struct learn_facts){
-		.fixed = p->cfg.have_mac,
+		.fixed = p->cfg.nmac,
 		.host = uplink_is_host_mac(b->uplink, addr),
 		.owner = fdb_lookup(&b->fdb, r->mac),
 		.count = of_this_session(p),

@@ -31,7 +31,7 @@ static void note_source(struct datapath *dp, struct dp_tx *tx, uint64_t src, uin
 	uint64_t one = 1;
 
 	tx->last_src = src;
-	if (tx->port->cfg.have_mac || fdb_lookup(dp->fdb, src) == tx->port->index)
+	if (tx->port->cfg.nmac || fdb_lookup(dp->fdb, src) == tx->port->index)
 		return;
 	if (now_ns - tx->stats->learn_ns < DP_LEARN_NS || !learn_push(dp->learn, &req)) {
 		tx->last_src = 0;

@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include "bridge/learn.h"
 #include "bridge/mac.h"
+#include "bridge/port_config.h"
 #include "viaduct_bpf.h"
 
 bool learn_push(struct learn_ring *r, const struct learn_request *req)
@@ -45,7 +46,7 @@ enum learn_verdict learn_decide(const struct learn_request *r, const struct lear
 	/* What came back from the wire after the guest sent it is its own echo, not a stranger. */
 	if (f->wire_ns && f->wire_ns < r->when_ns && r->when_ns - f->wire_ns < LEARN_WIRE_NS)
 		return LEARN_WIRE;
-	if (f->count >= LEARN_PER_PORT)
+	if (f->count >= PORT_MACS)
 		return LEARN_LIMIT;
 	return LEARN_OK;
 }

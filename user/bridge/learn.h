@@ -18,7 +18,6 @@
 #define LEARN_RING 64		/* requests a worker may have waiting */
 #define LEARN_WIRE_SLOTS 1024
 #define LEARN_WIRE_NS (30ull * 1000000000ull)	/* "recently seen from the wire" */
-#define LEARN_PER_PORT 8
 
 struct learn_request {
 	uint64_t mac;

@@ -34,10 +34,8 @@ struct port *port_create(uint32_t index, const struct port_config *cfg)
 		p->vq[i].q.callfd = -1;
 		p->vq[i].q.kickfd = -1;
 	}
-	if (cfg->have_mac) {
-		p->mac[0] = mac_load(cfg->mac);
-		p->nmac = 1;
-	}
+	for (p->nmac = 0; p->nmac < cfg->nmac; p->nmac++)
+		p->mac[p->nmac] = mac_load(cfg->mac[p->nmac]);
 	return p;
 }
 

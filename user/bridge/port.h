@@ -37,8 +37,8 @@ struct port {
 	struct endpoint *endpoint;
 	bool connected;
 	enum vd_link_reason reason;
-	uint64_t mac[LEARN_PER_PORT];	/* learned, or mac= in [0] */
-	uint32_t mac_session[LEARN_PER_PORT];	/* in which session each was learned */
+	uint64_t mac[PORT_MACS];	/* learned, or mac= in [0] */
+	uint32_t mac_session[PORT_MACS];	/* in which session each was learned */
 	unsigned nmac;
 	uint32_t session;		/* counts connections */
 	uint64_t refused[LEARN_VERDICTS];	/* learning, by reason */

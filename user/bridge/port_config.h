@@ -11,6 +11,11 @@
 
 #include "ring/vnet.h"
 #include "vhost/endpoint.h"
+#include "viaduct_bpf.h"
+
+#define PORT_MACS 8		/* addresses of one port, given or learned */
+#define PORT_VLAN_WORDS 64	/* 4096 VLANs, a bit each */
+#define PORT_STORM 20000	/* broadcasts and multicasts a second that a guest may send unless storm= says more */
 
 /* Every virtio feature a port can offer. It depends on nothing: software fills in what a NIC or kernel lacks. */
 #define PORT_FEATURES                                                                                                \
@@ -24,8 +29,22 @@ struct port_config {
 	enum endpoint_role role;
 	uint32_t pairs;		/* queue pairs offered */
 	uint64_t without;	/* of PORT_FEATURES: those not to be offered */
-	bool have_mac;
-	uint8_t mac[6];
+	uint32_t nmac;		/* addresses given; 0: they are learned from what the guest sends */
+	uint8_t mac[PORT_MACS][6];
+	bool mac_lock;		/* the guest sends from these addresses only */
+	bool isolated;		/* reaches the uplink and nothing else */
+	/*
+	 * VLANs. @vlan: of the frames that have no tag in the guest, 0 = they have none on the wire either. @trunk: bit v:
+	 * tagged frames of VLAN v pass as they are; bit 0: so do untagged ones. Neither given: everything passes as it is.
+	 */
+	uint16_t vlan;
+	bool have_trunk;
+	uint64_t trunk[PORT_VLAN_WORDS];
+	/* Limits, seen from the guest (tx: it sends); 0 = none. */
+	uint32_t storm;		/* broadcast and multicast frames a second that it sends */
+	uint64_t tx_bps, rx_bps;	/* bits a second, Ethernet frames without FCS */
+	uint64_t tx_pps, rx_pps;	/* frames a second */
+	enum vd_steer_mode steering;	/* how flows are spread over its queue pairs */
 	uid_t owner;		/* (uid_t)-1: as the process */
 	gid_t group;
 	mode_t perm;

@@ -277,7 +277,7 @@ static int key_queues(struct target *t, const char *v)
 
 static int key_mac(struct target *t, const char *v)
 {
-	uint8_t *m = t->port->mac;
+	uint8_t *m = t->port->mac[0];
 	static const uint8_t zero[6];
 
 	if (strlen(v) != 17)
@@ -294,7 +294,7 @@ static int key_mac(struct target *t, const char *v)
 		return wrong(t, "'%s' is a multicast address: the second digit of a guest's own must be even", v);
 	if (!memcmp(m, zero, 6))
 		return wrong(t, "'%s' is no guest's address: give the one the guest uses", v);
-	t->port->have_mac = true;
+	t->port->nmac = 1;
 	return 0;
 }
 
@@ -539,7 +539,8 @@ static int opt_port(struct target *t, const char *v)
 	}
 	t->port = &c->ports[c->nports++];
 	t->list = NULL;
-	*t->port = (struct port_config){ .pairs = 1, .owner = (uid_t)-1, .group = (gid_t)-1, .perm = 0600 };
+	*t->port = (struct port_config){ .pairs = 1, .owner = (uid_t)-1, .group = (gid_t)-1, .perm = 0600,
+					 .storm = PORT_STORM };
 	while (!ret && (pair = strsep(&rest, ",")))
 		ret = port_key(t, pair, &seen);
 	free(list);

@@ -274,7 +274,7 @@ static json_t *addresses_json(const struct port *p)
 
 		mac_store(p->mac[i], mac);
 		put_mac(o, "mac", mac);
-		put_str(o, "kind", p->cfg.have_mac ? "configured" : "learned");
+		put_str(o, "kind", p->cfg.nmac ? "configured" : "learned");
 		json_array_append_new(list, o);
 	}
 	return list;
