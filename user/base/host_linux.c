@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * host_ops for a real Linux host: paths, UNIX sockets, netlink, ethtool and
- * packet sockets. The bpf(2) and AF_XDP part is in host_linux_bpf.c.
+ * packet sockets. The bpf(2) and AF_XDP part is in host_linux_bpf.c, tap
+ * interfaces and tc programs in host_linux_tc.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -257,6 +258,8 @@ static const struct host_ops linux_ops = {
 	.ethtool = linux_ethtool,
 	.packet_socket = linux_packet_socket,
 	.packet_membership = linux_packet_membership,
+	.tap = host_linux_tap,
+	.link_set = host_linux_link_set,
 	.memfd = host_linux_memfd,
 	.xsk_socket = host_linux_xsk_socket,
 	.xsk_umem_reg = host_linux_xsk_umem_reg,
@@ -271,6 +274,9 @@ static const struct host_ops linux_ops = {
 	.bpf_map_update = host_linux_bpf_map_update,
 	.bpf_map_delete = host_linux_bpf_map_delete,
 	.bpf_map_lookup = host_linux_bpf_map_lookup,
+	.bpf_link_tcx = host_linux_bpf_link_tcx,
+	.tc_attach = host_linux_tc_attach,
+	.tc_detach = host_linux_tc_detach,
 	.dispatcher_attach = host_linux_dispatcher_attach,
 	.dispatcher_detach = host_linux_dispatcher_detach,
 };

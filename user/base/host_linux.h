@@ -1,12 +1,21 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * The bpf(2), AF_XDP and libxdp half of host_linux(): one function per member
+ * What of host_linux() is in host_linux_bpf.c and host_linux_tc.c: one function per member
  * of struct host_ops, with the member's contract. Only host_linux.c refers to them.
  */
 #ifndef VIADUCT_BASE_HOST_LINUX_H
 #define VIADUCT_BASE_HOST_LINUX_H
 
 #include "base/host_ops.h"
+
+/* Sends what libbpf and libxdp say to the debug log. Before calls of theirs that may fail. */
+void host_linux_libraries_quiet(void);
+
+int host_linux_tap(const struct host_ops *h, const char *ifname, int *ifindex);
+int host_linux_link_set(const struct host_ops *h, int ifindex, uint32_t mtu, bool up);
+int host_linux_bpf_link_tcx(const struct host_ops *h, int prog, int ifindex, bool egress);
+int host_linux_tc_attach(const struct host_ops *h, int prog, int ifindex, bool egress);
+int host_linux_tc_detach(const struct host_ops *h, int ifindex, bool egress, bool remove_hook);
 
 int host_linux_memfd(const struct host_ops *h, const char *name, size_t len);
 int host_linux_xsk_socket(const struct host_ops *h);

@@ -79,7 +79,7 @@ static int print_libxdp(enum libxdp_print_level level, const char *fmt, va_list 
 	return print_libbpf(level == LIBXDP_WARN ? LIBBPF_WARN : LIBBPF_DEBUG, fmt, ap);
 }
 
-static void libraries_quiet(void)
+void host_linux_libraries_quiet(void)
 {
 	complaint[0] = '\0';
 	libbpf_set_print(print_libbpf);
@@ -116,7 +116,7 @@ static int explain_load_failure(const struct host_bpf_spec *spec, int err)
 	if (kernel_too_old())
 		return -ENOSYS;
 	if (err != -EPERM && !spec->bound_to)	/* a program for one device is tried where it may not work */
-		log_error("the kernel refused XDP program %s: %s%s%s", spec->prog, strerror(-err),
+		log_error("the kernel refused BPF program %s: %s%s%s", spec->prog, strerror(-err),
 			  complaint[0] ? ": " : "", complaint);
 	return err;
 }
@@ -227,21 +227,49 @@ static int set_sizes(struct bpf_object *obj, const struct host_bpf_spec *spec)
 	return 0;
 }
 
+/* The maps of another object, so that both look at the same. */
+static int reuse_maps(struct bpf_object *obj, const struct host_bpf_spec *spec)
+{
+	struct bpf_map *map;
+	int i, ret;
+
+	for (i = 0; i < HOST_BPF_MAPS && spec->reuse[i].map; i++) {
+		map = bpf_object__find_map_by_name(obj, spec->reuse[i].map);
+		if (!map)
+			return -ENOENT;
+		ret = bpf_map__reuse_fd(map, spec->reuse[i].fd);
+		if (ret)
+			return ret;
+	}
+	return 0;
+}
+
+static void load_only(struct bpf_object *obj, const char *name)
+{
+	struct bpf_program *prog;
+
+	bpf_object__for_each_program(prog, obj)
+		bpf_program__set_autoload(prog, !strcmp(bpf_program__name(prog), name));
+}
+
 static int object_open(const struct host_bpf_spec *spec, struct bpf_object **out)
 {
 	LIBBPF_OPTS(bpf_object_open_opts, opts, .object_name = "viaduct");
 	struct bpf_object *obj;
 	int ret;
 
-	libraries_quiet();
+	host_linux_libraries_quiet();
 	raise_memlock();
 	obj = bpf_object__open_mem(spec->elf, spec->elf_len, &opts);
 	if (!obj) {
 		ret = -errno;
-		log_error("cannot read the XDP object: %s", complaint);
+		log_error("cannot read the BPF object: %s", complaint);
 		return ret;
 	}
+	load_only(obj, spec->prog);
 	ret = set_sizes(obj, spec);
+	if (!ret)
+		ret = reuse_maps(obj, spec);
 	if (ret) {
 		bpf_object__close(obj);
 		return ret;
@@ -282,7 +310,7 @@ int host_linux_bpf_xdp_query(const struct host_ops *h, int ifindex, struct host_
 	int ret;
 
 	(void)h;
-	libraries_quiet();
+	host_linux_libraries_quiet();
 	ret = bpf_xdp_query(ifindex, 0, &opts);
 	if (ret)
 		return ret;
@@ -443,7 +471,7 @@ int host_linux_dispatcher_detach(const struct host_ops *h, int ifindex)
 	int ret;
 
 	(void)h;
-	libraries_quiet();
+	host_linux_libraries_quiet();
 	ret = dispatcher_remove(ifindex, DISPATCHED_PROG);
 	return ret < 0 ? ret : 0;
 }

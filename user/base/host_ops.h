@@ -25,13 +25,17 @@ struct xdp_umem_reg;
 struct host_bpf_spec {
 	const void *elf;	/* BPF object file in memory */
 	size_t elf_len;
-	const char *prog;	/* program (function) name */
+	const char *prog;	/* program (function) name; others of the object are not loaded */
 	int bound_to;		/* interface index: the program is for this device only; 0 = for any */
 	struct host_bpf_size {	/* map sizes to set before loading */
 		const char *map;
 		uint32_t max_entries;
 	} sizes[HOST_BPF_MAPS];
 	const char *maps[HOST_BPF_MAPS];	/* maps whose fds are wanted, NULL-terminated */
+	struct host_bpf_reuse {	/* maps that exist already and take the place of the object's own */
+		const char *map;
+		int fd;
+	} reuse[HOST_BPF_MAPS];
 };
 
 struct host_bpf_fds {
@@ -70,6 +74,14 @@ struct host_ops {
 	int (*packet_membership)(const struct host_ops *h, int fd, int ifindex, uint16_t type,
 				 const uint8_t mac[6], bool add);
 
+	/*
+	 * A tap interface (IFF_VNET_HDR, header of 12 bytes, every offload that the kernel knows), down. Non-blocking, and
+	 * gone with its last fd. -EBUSY when the name is taken.
+	 */
+	int (*tap)(const struct host_ops *h, const char *ifname, int *ifindex);
+	/* MTU, and when @up: no ARP, no IPv6 addresses of its own, then up. */
+	int (*link_set)(const struct host_ops *h, int ifindex, uint32_t mtu, bool up);
+
 	/* AF_XDP. */
 	int (*memfd)(const struct host_ops *h, const char *name, size_t len);	/* sealed against shrinking */
 	int (*xsk_socket)(const struct host_ops *h);
@@ -87,6 +99,14 @@ struct host_ops {
 	int (*bpf_map_update)(const struct host_ops *h, int map, const void *key, const void *value);
 	int (*bpf_map_delete)(const struct host_ops *h, int map, const void *key);
 	int (*bpf_map_lookup)(const struct host_ops *h, int map, const void *key, void *value);
+	/* tc programs, in direct-action mode. By link, which ends with its fd; -errno where the kernel (before 6.6) has none. */
+	int (*bpf_link_tcx)(const struct host_ops *h, int prog, int ifindex, bool egress);
+	/*
+	 * By a classifier that stays until it is removed; replaces what a dead instance left. 1 when the hook (clsact) was made
+	 * for it or by such an instance, so that tc_detach() may remove it once it is empty.
+	 */
+	int (*tc_attach)(const struct host_ops *h, int prog, int ifindex, bool egress);
+	int (*tc_detach)(const struct host_ops *h, int ifindex, bool egress, bool remove_hook);
 	/* libxdp's dispatcher; a handle >= 0, or -errno (-EPERM: this kernel refuses it). */
 	int (*dispatcher_attach)(const struct host_ops *h, const struct host_bpf_spec *spec, int ifindex,
 				 uint32_t mode, struct host_bpf_fds *fds);

@@ -26,6 +26,7 @@
 
 #include "base/atomics.h"
 #include "ring/csum.h"
+#include "viaduct_host.h"
 #include "xdp/mcast.h"
 
 #define SLOTS 256
@@ -42,10 +43,15 @@ struct mcast {
 	struct mcast_stats stats;
 };
 
-/* Group addresses, but not 01:80:c2:00:00:0x, which a bridge must not forward (IEEE 802.1Q 8.6.3). */
+/*
+ * Group addresses, but not 01:80:c2:00:00:0x, which a bridge must not forward (IEEE 802.1Q 8.6.3), and not what the host's
+ * port moved to the uplink (hostport.c): guests have that already.
+ */
 static int set_filter(int fd)
 {
 	struct sock_filter code[] = {
+		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, (uint32_t)(SKF_AD_OFF + SKF_AD_RXHASH)),
+		BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, VD_HOST_HASH, 8, 0),
 		BPF_STMT(BPF_LD | BPF_B | BPF_ABS, 0),
 		BPF_JUMP(BPF_JMP | BPF_JSET | BPF_K, 0x01, 0, 6),
 		BPF_STMT(BPF_LD | BPF_W | BPF_ABS, 0),

@@ -31,6 +31,7 @@
 #include "xdp/afxdp.h"
 #include "xdp/devfeat.h"
 #include "xdp/fail.h"
+#include "xdp/hostport.h"
 #include "xdp/ifcheck.h"
 #include "xdp/linkmon.h"
 #include "xdp/nicset.h"
@@ -631,6 +632,19 @@ int uplink_steering(struct uplink *u, uint32_t port, const struct vd_steering *s
 	if (port >= VD_MAX_PORTS)
 		return -EINVAL;
 	return u->host->bpf_map_update(u->host, u->program.fds.map[PROGRAM_STEERING], &port, s);
+}
+
+void uplink_hostport(const struct uplink *u, struct hostport_config *c)
+{
+	const int *map = u->program.fds.map;
+
+	*c = (struct hostport_config){
+		.name = u->cfg.name,
+		.uplink_ifindex = u->program.ifindex,
+		.mtu = linkmon_state(u->linkmon)->mtu,
+		.fdb = map[PROGRAM_FDB],
+		.links = map[PROGRAM_LINKS],
+	};
 }
 
 int uplink_queue_info(struct uplink *u, uint32_t queue, uint32_t worker)

@@ -85,6 +85,7 @@ struct uplink_maps {
 };
 
 struct uplink;
+struct hostport_config;
 
 /**
  * uplink_open() - attach to an interface
@@ -117,6 +118,8 @@ int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add);
 /* True for the uplink's own address and those of devices above it. */
 bool uplink_is_host_mac(const struct uplink *u, const uint8_t mac[6]);
 int uplink_steering(struct uplink *u, uint32_t port, const struct vd_steering *s);
+/* Fills what hostport_open() must know of the uplink. */
+void uplink_hostport(const struct uplink *u, struct hostport_config *c);
 int uplink_queue_info(struct uplink *u, uint32_t queue, uint32_t worker);	/* fills queues[queue] */
 /* Sums of the per-CPU stats entry (port index or VD_STATS_HOST). */
 int uplink_stats(struct uplink *u, uint32_t index, struct vd_stats *sum);
