@@ -18,7 +18,7 @@
 #include <bpf/bpf_helpers.h>
 #include <xdp/xdp_helpers.h>
 
-#include "viaduct_steer.h"
+#include "viaduct_limit.h"
 
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 
@@ -51,6 +51,35 @@ struct {
 	__type(value, struct vd_steering);
 } steering SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VD_MAX_PORTS);
+	__type(key, __u32);
+	__type(value, struct vd_port);
+} ports SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VD_MAX_PORTS);
+	__type(key, __u32);
+	__type(value, struct vd_vlans);
+} vlans SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VD_MAX_PORTS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, struct vd_limit);
+} limits SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_LRU_HASH);
+	__uint(max_entries, VD_FLOW_PAIRS);
+	__type(key, struct vd_flow_key);
+	__type(value, __u32);
+} flow_pairs SEC(".maps");
+
 /* For people only: the program does not read it, user space creates it with the rest. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -66,10 +95,10 @@ struct {
 	__type(value, struct vd_stats);
 } stats SEC(".maps");
 
-/* Number of NIC queues * VD_MAX_PORTS; set at load. */
+/* Number of NIC queues * VD_FLOW_ROW; set at load. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, VD_MAX_PORTS);
+	__uint(max_entries, VD_FLOW_ROW);
 	__uint(map_flags, BPF_F_MMAPABLE);
 	__type(key, __u32);
 	__type(value, struct vd_flow);
@@ -139,38 +168,51 @@ static __always_inline int mac_equal(const __u8 *a, const __u8 *b)
 	return vd_load32(a) == vd_load32(b) && vd_load16(a + 4) == vd_load16(b + 4);
 }
 
-/* What fdb says of a destination, VD_PORT_NONE when it does not know it. */
-static __always_inline __u32 look_up(const __u8 *dst, const struct vd_config *cfg)
+union fdb_word {
+	struct vd_fdb_key key;
+	__u64 word;
+};
+
+static __always_inline __u64 both_of(__u64 found, __u64 key)
+{
+	return found * 0x9e3779b97f4a7c15ull ^ key;
+}
+
+/* What fdb says of a destination, VD_PORT_NONE when it does not know it. Entries of the VLAN first, then those of any. */
+static __always_inline __u32 look_up(const __u8 *dst, __u16 vlan, const struct vd_config *cfg)
 {
 	/* Before the table: what changes after this makes the generation old. */
 	__u32 zero = 0, generation = READ_ONCE(cfg->fdb_generation);
 	struct vd_last *l = bpf_map_lookup_elem(&last, &zero);
-	union {
-		struct vd_fdb_key fdb;
-		__u64 word;
-	} key = {};
+	union fdb_word key = {};
 	struct vd_fdb_value *v;
-	__u64 found;
+	__u64 found, word;
 
-	__builtin_memcpy(key.fdb.mac, dst, sizeof(key.fdb.mac));
+	__builtin_memcpy(key.key.mac, dst, sizeof(key.key.mac));
+	key.key.vlan = vlan;
+	word = key.word;
 	if (!l)
 		return VD_PORT_NONE;
 	found = READ_ONCE(l->found);
-	if (found >> 32 == generation && READ_ONCE(l->both) == (found ^ key.word))
+	if (found >> 32 == generation && READ_ONCE(l->both) == both_of(found, word))
 		return (__u32)found;
 	v = bpf_map_lookup_elem(&fdb, &key);
+	if (!v && vlan) {
+		key.key.vlan = 0;
+		v = bpf_map_lookup_elem(&fdb, &key);
+	}
 	if (!v)
 		return VD_PORT_NONE;
 	found = (__u64)generation << 32 | READ_ONCE(v->port);
 	l->found = found;
-	l->both = found ^ key.word;
+	l->both = both_of(found, word);
 	return (__u32)found;
 }
 
 /* The port for a destination; VD_PORT_HOST to pass the frame up, VD_PORT_NONE to drop it. */
-static __always_inline __u32 find_port(const __u8 *dst, const struct vd_config *cfg)
+static __always_inline __u32 find_port(const __u8 *dst, __u16 vlan, const struct vd_config *cfg)
 {
-	__u32 port = look_up(dst, cfg);
+	__u32 port = look_up(dst, vlan, cfg);
 
 	if (port != VD_PORT_NONE)
 		return port;
@@ -186,8 +228,17 @@ static __always_inline __u32 find_port(const __u8 *dst, const struct vd_config *
 	return VD_PORT_HOST;
 }
 
+/* The VLAN of a frame, 0 when it has no tag or a priority tag. */
+static __always_inline __u16 vlan_of(const __u8 *data, const __u8 *end)
+{
+	if (vd_load16(data + 12) != vd_be16(VD_ETH_P_8021Q) || data + VD_ETH_LEN + 4 > end)
+		return 0;
+	return vd_be16(vd_load16(data + VD_ETH_LEN)) & 0xfff;
+}
+
 /* Writes the metadata and takes the sequence number. False when the driver has no room for it. */
-static __always_inline int write_meta(struct xdp_md *ctx, struct vd_flow *flow, __u16 port, __u16 pair, __u32 hash)
+static __always_inline int write_meta(struct xdp_md *ctx, struct vd_flow *flow, struct vd_flow *sum, __u16 port,
+				      __u16 pair, __u32 hash)
 {
 	struct vd_meta *meta;
 	void *data;
@@ -204,6 +255,7 @@ static __always_inline int write_meta(struct xdp_md *ctx, struct vd_flow *flow, 
 	meta->hash = hash;
 	/* Atomic: in generic mode several CPUs may receive for one queue. */
 	meta->seq = __sync_fetch_and_add(&flow->seq, 1);
+	__sync_fetch_and_add(&sum->seq, 1);
 	return 1;
 }
 
@@ -230,48 +282,109 @@ static __always_inline int driver_hash(struct xdp_md *ctx, __u32 *hash)
 }
 #endif
 
-static __always_inline int to_port(struct xdp_md *ctx, __u32 port, struct vd_stats *st, const struct vd_config *cfg,
-				   __u64 len)
+/* The queue pair of a frame, among those that are enabled; *@hash: its flow's, where there is something to choose. */
+static __always_inline __u16 choose_pair(struct xdp_md *ctx, __u32 port, const struct vd_port *p, __u32 *hash)
 {
-	__u32 queue = ctx->rx_queue_index, limit, share, flow_index, enabled, hash = 0;
-	struct vd_steering *steer;
-	struct vd_flow *flow;
+	const struct vd_steering *steer = bpf_map_lookup_elem(&steering, &port);
+	__u32 pair = 0;
+
+	if (READ_ONCE(p->enabled) > 1 && steer) {
+		int automatic = READ_ONCE(steer->mode) == VD_STEER_AUTO;
+
+		/* What the guest sends is hashed by us, so what it gets must be, too. */
+		if (automatic || !driver_hash(ctx, hash))
+			*hash = vd_flow_hash_range((void *)(long)ctx->data, (void *)(long)ctx->data_end, 0);
+		if (automatic) {
+			struct vd_flow_key key = { .hash = *hash, .port = port };
+			__u32 *sent = bpf_map_lookup_elem(&flow_pairs, &key);
+
+			pair = sent ? READ_ONCE(*sent) & (VD_MAX_PAIRS - 1) : 0;
+			if (sent && p->route[pair] == pair)
+				return (__u16)pair;
+		}
+		pair = READ_ONCE(steer->pair[*hash & (VD_INDIRECTION - 1)]) & (VD_MAX_PAIRS - 1);
+	}
+	return p->route[pair];
+}
+
+/* Policy of the port: its VLANs and its limit. 0 when the frame may go on. */
+static __always_inline int refused(__u32 port, __u32 flags, __u16 vlan, struct vd_stats *st, __u64 len)
+{
+	if (flags & VD_PORT_VLANS) {
+		struct vd_vlans *v = bpf_map_lookup_elem(&vlans, &port);
+
+		if (!v || !(v->word[vlan >> 6 & 63] >> (vlan & 63) & 1)) {
+			st->drop_vlan++;
+			return 1;
+		}
+	}
+	if (flags & VD_PORT_LIMIT) {
+		struct vd_limit *l = bpf_map_lookup_elem(&limits, &port);
+
+		if (l && !vd_limit_take(l, (__u32)len, bpf_ktime_get_ns())) {
+			st->drop_rate++;
+			return 1;
+		}
+	}
+	return 0;
+}
+
+/*
+ * A port's share of a NIC queue is what the others leave: it may have as many frames in flight as there is room left
+ * (Choudhury and Hahne's dynamic threshold). Alone it gets half of the room, and n that want all of it an n+1st each.
+ */
+static __always_inline int beyond_share(const struct vd_flow *flow, const struct vd_flow *sum, __u32 room)
+{
+	__u32 mine = READ_ONCE(flow->seq) - READ_ONCE(flow->consumed);
+	__s32 all = (__s32)(READ_ONCE(sum->seq) - READ_ONCE(sum->consumed));
+	__s32 share = (__s32)room - (all > 0 ? all : 0);
+
+	if (share < VD_SHARE_MIN)
+		share = VD_SHARE_MIN;
+	return room && mine >= (__u32)share;
+}
+
+static __always_inline int to_port(struct xdp_md *ctx, __u32 port, __u16 vlan, struct vd_stats *st,
+				   const struct vd_config *cfg, __u64 len)
+{
+	__u32 queue = ctx->rx_queue_index, limit, index, hash = 0;
+	struct vd_flow *flow, *sum;
+	struct vd_port *p;
 	__u16 pair;
 
 	if (!link_up(1 + port) || !link_up(0)) {
 		st->drop_link_down++;
 		return XDP_DROP;
 	}
-	steer = bpf_map_lookup_elem(&steering, &port);
-	enabled = steer ? READ_ONCE(steer->enabled) : 0;
-	if (!enabled) {
+	p = bpf_map_lookup_elem(&ports, &port);
+	if (!p || !READ_ONCE(p->enabled)) {
 		st->drop_no_pair++;
 		return XDP_DROP;
 	}
-	/* Where there is nothing to choose the flow does not matter. */
-	if (enabled > 1 && !driver_hash(ctx, &hash))
-		hash = vd_flow_hash_range((void *)(long)ctx->data, (void *)(long)ctx->data_end);
-	pair = READ_ONCE(steer->pair[hash & (VD_INDIRECTION - 1)]);
-	share = READ_ONCE(steer->share);
+	pair = choose_pair(ctx, port, p, &hash);
 	limit = READ_ONCE(cfg->max_frame);
 	if (limit && len > limit) {
 		st->drop_malformed++;
 		return XDP_DROP;
 	}
-	flow_index = queue * VD_MAX_PORTS + port;
-	flow = bpf_map_lookup_elem(&flows, &flow_index);
+	index = queue * VD_FLOW_ROW + port;
+	flow = bpf_map_lookup_elem(&flows, &index);
+	index = queue * VD_FLOW_ROW + VD_MAX_PORTS;
+	sum = bpf_map_lookup_elem(&flows, &index);
 	/* Only notes where to; what this program returns decides. */
-	if (!flow || bpf_redirect_map(&xsks, queue, XDP_DROP) != XDP_REDIRECT) {
+	if (!flow || !sum || bpf_redirect_map(&xsks, queue, XDP_DROP) != XDP_REDIRECT) {
 		st->drop_no_socket++;
 		return XDP_DROP;
 	}
-	if (share && READ_ONCE(flow->seq) - READ_ONCE(flow->consumed) >= share) {
+	if (READ_ONCE(p->flags) && refused(port, READ_ONCE(p->flags), vlan, st, len))
+		return XDP_DROP;
+	if (beyond_share(flow, sum, READ_ONCE(cfg->room))) {
 		st->drop_share++;
 		return XDP_DROP;
 	}
 	st->packets++;
 	st->bytes += len;
-	if (!write_meta(ctx, flow, port, pair, hash))
+	if (!write_meta(ctx, flow, sum, port, pair, hash))
 		st->no_metadata++;
 	return XDP_REDIRECT;
 }
@@ -283,6 +396,7 @@ int viaduct_xdp(struct xdp_md *ctx)
 	struct vd_config *cfg;
 	struct vd_stats *st;
 	__u32 zero = 0, port;
+	__u16 vlan;
 
 	cfg = bpf_map_lookup_elem(&config, &zero);
 	if (!cfg)
@@ -293,13 +407,14 @@ int viaduct_xdp(struct xdp_md *ctx)
 		return pass(ctx, 1);
 	if (mac_equal(data, cfg->own_mac))
 		return pass(ctx, 0);
-	port = find_port(data, cfg);
+	vlan = vlan_of(data, end);
+	port = find_port(data, vlan, cfg);
 	if (port == VD_PORT_NONE)
 		return drop(0);
 	st = port < VD_MAX_PORTS ? stats_of(port) : 0;
 	if (!st)
 		return pass(ctx, 0);
-	return to_port(ctx, port, st, cfg, bpf_xdp_get_buff_len(ctx));
+	return to_port(ctx, port, vlan, st, cfg, bpf_xdp_get_buff_len(ctx));
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

@@ -66,7 +66,10 @@ struct vd_link {
 	char name[16];		/* interface or port name, NUL-terminated */
 };
 
-/* fdb: (vlan, MAC) -> port. vlan 0 = any VLAN. Written by the control thread. */
+/*
+ * fdb: (vlan, MAC) -> port. vlan 0 = any VLAN: looked up after that of the frame. Written by the control thread.
+ * Frames of VLAN 0 have no tag, or a priority tag.
+ */
 struct vd_fdb_key {
 	__u16 vlan;
 	__u8 mac[6];
@@ -83,18 +86,45 @@ struct vd_fdb_value {
 	enum vd_fdb_kind kind;
 };
 
-/* steering[port]: flow hash -> queue pair, over the enabled pairs only. */
-struct vd_steering {
-	__u32 enabled;		/* number of enabled queue pairs; 0 = none, drop */
-	__u32 share;		/* frames this port may have in flight per NIC queue; 0 = no limit */
-	__u16 pair[VD_INDIRECTION];
-};
-
 /* How a flow finds its queue pair. */
 enum vd_steer_mode {
 	VD_STEER_AUTO = 0,	/* the one on which the guest last sent that flow, else by the table */
 	VD_STEER_HASH = 1,	/* by flow hash and table only */
 };
+
+/*
+ * steering[port]: flow hash -> queue pair. For operators to edit: viaduct writes it when the port begins, and never again.
+ * A pair that is not enabled is replaced by one that is (ports[port].route), so the table need not follow the guest.
+ */
+struct vd_steering {
+	enum vd_steer_mode mode;
+	__u32 reserved;
+	__u16 pair[VD_INDIRECTION];	/* modulo VD_MAX_PAIRS */
+};
+
+/* ports[port]: what the program has to know of it beside its link. Written by the control thread. */
+#define VD_PORT_VLANS 1u	/* flags: it is in some VLANs only, see vlans */
+#define VD_PORT_LIMIT 2u	/* it has a limit, see limits */
+#define VD_PORT_ISOLATED 4u	/* the host does not reach it */
+struct vd_port {
+	__u32 enabled;		/* number of enabled queue pairs; 0 = none, drop */
+	__u32 flags;
+	__u16 vlan;		/* of the frames that its guest gets without a tag; 0 = none has one taken off */
+	__u16 reserved;
+	__u8 route[VD_MAX_PAIRS];	/* queue pair that is wanted -> one that is enabled */
+};
+
+/* vlans[port]: a bit per VLAN as it is on the wire, bit 0 = untagged. */
+struct vd_vlans {
+	__u64 word[64];
+};
+
+/* flow_pairs: (flow, port) -> queue pair on which the port's guest last sent that flow. LRU. */
+struct vd_flow_key {
+	__u32 hash;		/* of frames to the guest */
+	__u32 port;
+};
+#define VD_FLOW_PAIRS 65536
 
 /* queues[NIC queue]: what the XSKMAP holds, for people (it cannot be dumped). */
 enum vd_queue_mode {
@@ -130,10 +160,15 @@ struct vd_stats {
 	__u64 drop_unknown;		/* host: unknown unicast with --unknown drop */
 	__u64 drop_malformed;		/* host: shorter than an Ethernet header; port: longer than config.max_frame */
 	__u64 no_metadata;		/* redirected without metadata: driver has no room for it */
+	__u64 drop_vlan;		/* of a VLAN that the port is not in */
+	__u64 drop_rate;		/* beyond the port's limit */
 };
 
+#define VD_FLOW_ROW (VD_MAX_PORTS + 1)	/* entries of flows per NIC queue; the last one is the sum of the others */
+#define VD_SHARE_MIN 8		/* frames that a port may always have in flight per NIC queue */
+
 /*
- * flows[NIC queue * VD_MAX_PORTS + port]: mmap-able. @seq is written by the XDP
+ * flows[NIC queue * VD_FLOW_ROW + port]: mmap-able. @seq is written by the XDP
  * program, @consumed by the queue's worker; separate cache lines.
  * In flight = seq - consumed. seq is the number the next frame gets.
  */
@@ -156,6 +191,8 @@ struct vd_config {
 	__u16 unknown_port;	/* VD_UNKNOWN_GUEST: port index */
 	enum vd_unknown unknown;
 	__u32 max_frame;	/* longest frame a socket's buffer holds, bytes; 0 = no limit */
+	__u32 room;		/* frames that all ports of one NIC queue may have in flight; 0 = no limit */
+	__u32 restore_tag;	/* 1: the driver has taken the VLAN tag out of the frame, and says it beside it */
 	__u32 fdb_generation;	/* +1 after every change of fdb, and now and then without: see struct vd_last */
 };
 
@@ -165,7 +202,7 @@ struct vd_config {
  */
 struct vd_last {
 	__u64 found;		/* generation << 32 | port */
-	__u64 both;		/* found ^ struct vd_fdb_key: half of one entry and half of another are found out */
+	__u64 both;		/* of found and struct vd_fdb_key: half of one entry and half of another are found out */
 };
 
 #ifndef __bpf__
@@ -175,9 +212,12 @@ static_assert(sizeof(struct vd_fdb_key) == 8, "map format");
 static_assert(sizeof(struct vd_fdb_value) == 8, "map format");
 static_assert(sizeof(struct vd_steering) == 8 + 2 * VD_INDIRECTION, "map format");
 static_assert(sizeof(struct vd_queue) == 32, "map format");
-static_assert(sizeof(struct vd_stats) == 80, "map format");
+static_assert(sizeof(struct vd_port) == 12 + VD_MAX_PAIRS, "map format");
+static_assert(sizeof(struct vd_vlans) == 512, "map format");
+static_assert(sizeof(struct vd_flow_key) == 8, "map format");
+static_assert(sizeof(struct vd_stats) == 96, "map format");
 static_assert(sizeof(struct vd_flow) == 128, "map format");
-static_assert(sizeof(struct vd_config) == 20, "map format");
+static_assert(sizeof(struct vd_config) == 28, "map format");
 static_assert(sizeof(struct vd_last) == 16, "map format");
 #endif
 

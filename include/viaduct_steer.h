@@ -70,19 +70,32 @@ VD_INLINE int vd_has_ports(__u8 proto)
 	return proto == VD_IPPROTO_TCP || proto == VD_IPPROTO_UDP || proto == VD_IPPROTO_SCTP;
 }
 
-VD_INLINE __u64 vd_mix_ports(__u64 h, __u8 proto, const __u8 *l4, const __u8 *end)
+VD_INLINE __u64 vd_mix_ports(__u64 h, __u8 proto, const __u8 *l4, const __u8 *end, int reverse)
 {
+	__u32 ports;
+
 	if (!vd_has_ports(proto) || l4 + 4 > end)
 		return h;
-	return vd_mix(h, proto, vd_load32(l4));
+	ports = vd_load32(l4);
+	return vd_mix(h, proto, reverse ? ports << 16 | ports >> 16 : ports);
+}
+
+/* Two IPv6 addresses. */
+VD_INLINE __u64 vd_mix_ip6(__u64 h, const __u8 *first, const __u8 *second)
+{
+	h = vd_mix(h, vd_load32(first), vd_load32(first + 4));
+	h = vd_mix(h, vd_load32(first + 8), vd_load32(first + 12));
+	h = vd_mix(h, vd_load32(second), vd_load32(second + 4));
+	return vd_mix(h, vd_load32(second + 8), vd_load32(second + 12));
 }
 
 /**
  * vd_flow_hash_range() - flow hash of the frame in [@p, @end)
+ * @reverse: as if it went the other way, source and destination swapped. A constant.
  *
  * @p must hold at least an Ethernet header; shorter frames hash to 0.
  */
-VD_INLINE __u32 vd_flow_hash_range(const __u8 *p, const __u8 *end)
+VD_INLINE __u32 vd_flow_hash_range(const __u8 *p, const __u8 *end, int reverse)
 {
 	const __u8 *ip;
 	__u64 h = 0;
@@ -107,23 +120,25 @@ VD_INLINE __u32 vd_flow_hash_range(const __u8 *p, const __u8 *end)
 	if (proto == VD_ETH_P_IP && ip + 20 <= end) {
 		__u32 ihl = (ip[0] & 0xf) * 4;
 
-		h = vd_mix(h, vd_load32(ip + 12), vd_load32(ip + 16));
+		h = vd_mix(h, vd_load32(ip + (reverse ? 16 : 12)), vd_load32(ip + (reverse ? 12 : 16)));
 		/* Neither MF nor an offset: only a whole datagram's ports count. */
 		if (ihl >= 20 && !(vd_be16(vd_load16(ip + 6)) & 0x3fff))
-			h = vd_mix_ports(h, ip[9], ip + ihl, end);
+			h = vd_mix_ports(h, ip[9], ip + ihl, end, reverse);
 		return (__u32)h;
 	}
 	if (proto == VD_ETH_P_IPV6 && ip + 40 <= end) {
-		h = vd_mix(h, vd_load32(ip + 8), vd_load32(ip + 12));
-		h = vd_mix(h, vd_load32(ip + 16), vd_load32(ip + 20));
-		h = vd_mix(h, vd_load32(ip + 24), vd_load32(ip + 28));
-		h = vd_mix(h, vd_load32(ip + 32), vd_load32(ip + 36));
-		h = vd_mix_ports(h, ip[6], ip + 40, end);
+		h = vd_mix_ip6(h, ip + (reverse ? 24 : 8), ip + (reverse ? 8 : 24));
+		h = vd_mix_ports(h, ip[6], ip + 40, end, reverse);
 		return (__u32)h;
 	}
 macs:
-	h = vd_mix(h, vd_load32(p), vd_load32(p + 4));
-	h = vd_mix(h, 0, vd_load32(p + 8));
+	if (reverse) {
+		h = vd_mix(h, vd_load32(p + 6), (__u32)vd_load16(p + 10) | (__u32)vd_load16(p) << 16);
+		h = vd_mix(h, 0, vd_load32(p + 2));
+	} else {
+		h = vd_mix(h, vd_load32(p), vd_load32(p + 4));
+		h = vd_mix(h, 0, vd_load32(p + 8));
+	}
 	return (__u32)h;
 }
 
@@ -137,7 +152,13 @@ macs:
  */
 static inline uint32_t vd_flow_hash(const uint8_t *frame, uint32_t len)
 {
-	return vd_flow_hash_range(frame, frame + len);
+	return vd_flow_hash_range(frame, frame + len, 0);
+}
+
+/* The same of a frame that goes the other way: what a guest sends and what it gets of one flow have one hash. */
+static inline uint32_t vd_flow_hash_reverse(const uint8_t *frame, uint32_t len)
+{
+	return vd_flow_hash_range(frame, frame + len, 1);
 }
 #endif
 

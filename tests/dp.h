@@ -25,7 +25,8 @@
 #define DP_CHUNK 2048
 #define DP_PORTS 2
 #define DP_PAIRS 2
-#define DP_SHARE 40u
+#define DP_ROOM 80u
+#define DP_SHARE (DP_ROOM / 2)	/* of a port that is alone */
 #define DP_QSIZE 128
 #define DP_BUF 2048u		/* bytes of each guest buffer */
 #define DP_LARGE 0x10800u	/* bytes of a large one: 64 KiB and all headers */
@@ -49,7 +50,7 @@ struct dp_end {
 struct dp_bed {
 	struct nicq q;
 	struct fdb fdb;
-	struct vd_flow flow[VD_MAX_PORTS];
+	struct vd_flow flow[VD_FLOW_ROW];
 	struct port *port[DP_PORTS];
 	struct dp_end rx[DP_PORTS][DP_PAIRS], tx[DP_PORTS][DP_PAIRS];
 	struct datapath *dp;
@@ -169,6 +170,7 @@ static inline bool dp_wire_bytes(struct dp_bed *b, uint16_t port, uint16_t pair,
 	struct vd_meta m = { .magic = VD_META_MAGIC, .port = port, .pair = pair };
 
 	m.seq = b->flow[port].seq++;
+	b->flow[VD_MAX_PORTS].seq++;
 	if (dp_wire_raw(b, f, len, &m))
 		return true;
 	b->never++;
@@ -182,6 +184,7 @@ static inline bool dp_wire(struct dp_bed *b, uint16_t port, uint16_t pair, uint3
 	uint8_t f[DP_BUF];
 
 	m.seq = b->flow[port].seq++;
+	b->flow[VD_MAX_PORTS].seq++;
 	dp_frame(f, len, port, DP_MAC_WIRE, number);
 	if (dp_wire_raw(b, f, len, &m))
 		return true;
@@ -193,6 +196,7 @@ static inline bool dp_wire(struct dp_bed *b, uint16_t port, uint16_t pair, uint3
 static inline void dp_wire_lost(struct dp_bed *b, uint16_t port, uint32_t n)
 {
 	b->flow[port].seq += n;
+	b->flow[VD_MAX_PORTS].seq += n;
 	b->never += n;
 }
 
@@ -417,6 +421,11 @@ static inline void dp_tx(struct dp_bed *b)
 	datapath_tx(b->dp, b->now, &b->res);
 }
 
+static inline struct dp_tx *dp_tx_of(struct dp_bed *b, unsigned port, unsigned pair)
+{
+	return &b->dp->port[port]->tx[pair];
+}
+
 static inline struct dp_port *dp_port(struct dp_bed *b, unsigned port)
 {
 	return b->dp->port[port];
@@ -454,9 +463,10 @@ static inline void dp_open_with(struct dp_bed *b, uint64_t features, uint32_t ch
 			dp_end_open(&b->rx[i][k], port_rxq(p, k), VIRTQ_RX, features, max);
 			dp_end_open(&b->tx[i][k], port_txq(p, k), VIRTQ_TX, features, max);
 		}
-		port_steering(p, DP_SHARE, &p->steering);
+		port_map(p, &p->map);
 	}
 	guest_must(!datapath_create(&b->q, b->flow, &b->fdb, b->port, DP_PORTS, 1, &b->dp), "datapath_create");
+	b->dp->room = DP_ROOM;
 }
 
 static inline void dp_open(struct dp_bed *b, uint64_t features)

@@ -248,7 +248,7 @@ static unsigned turn(struct bed *b)
 	unsigned n = 0;
 
 	if (b->g.cfg.dir == VIRTQ_RX)
-		return datapath_deliver(b->dp, frame, LEN);
+		return datapath_deliver(b->dp, frame, LEN, b->now);
 	for (datapath_tx(b->dp, clock_now(), &res); kernel_tx(&b->q, &d); n++)
 		kernel_complete(&b->q, d.addr);
 	return n;

@@ -25,9 +25,9 @@ static void an_address_is_found_where_it_was_put_until_it_is_deleted(void **stat
 
 	(void)state;
 	assert_int_equal(fdb_lookup(f, MAC), VD_PORT_NONE);
-	assert_int_equal(fdb_set(f, MAC, 3), 0);
+	assert_int_equal(fdb_set(f, MAC, 3, 0), 0);
 	assert_int_equal(fdb_lookup(f, MAC), 3);
-	assert_int_equal(fdb_set(f, MAC, VD_PORT_HOST), 0);
+	assert_int_equal(fdb_set(f, MAC, VD_PORT_HOST, 0), 0);
 	assert_int_equal(fdb_lookup(f, MAC), VD_PORT_HOST);
 	fdb_del(f, MAC);
 	assert_int_equal(fdb_lookup(f, MAC), VD_PORT_NONE);
@@ -41,7 +41,7 @@ static void a_table_of_two_thousand_addresses_finds_each(void **state)
 
 	(void)state;
 	for (uint64_t i = 1; i <= 2000; i++)
-		assert_int_equal(fdb_set(f, i << 8, (uint32_t)(i % VD_MAX_PORTS)), 0);
+		assert_int_equal(fdb_set(f, i << 8, (uint32_t)(i % VD_MAX_PORTS), 0), 0);
 	for (uint64_t i = 1; i <= 2000; i++)
 		assert_int_equal(fdb_lookup(f, i << 8), i % VD_MAX_PORTS);
 	free(f);
@@ -52,9 +52,9 @@ static void addresses_that_come_and_go_for_ever_do_not_fill_the_table(void **sta
 	struct fdb *f = calloc(1, sizeof(*f));
 
 	(void)state;
-	assert_int_equal(fdb_set(f, MAC, 1), 0);
+	assert_int_equal(fdb_set(f, MAC, 1, 0), 0);
 	for (uint64_t i = 1; i <= 100000; i++) {
-		assert_int_equal(fdb_set(f, i << 8, 2), 0);
+		assert_int_equal(fdb_set(f, i << 8, 2, 0), 0);
 		fdb_del(f, i << 8);
 	}
 	assert_int_equal(fdb_lookup(f, MAC), 1);
@@ -67,7 +67,7 @@ static void a_full_table_says_so_and_keeps_what_it_has(void **state)
 	uint64_t n = 0;
 
 	(void)state;
-	while (!fdb_set(f, (n + 1) << 8, 5))
+	while (!fdb_set(f, (n + 1) << 8, 5, 0))
 		n++;
 	assert_int_equal(n, FDB_SLOTS / 2);
 	assert_int_equal(fdb_lookup(f, 1 << 8), 5);
@@ -108,8 +108,8 @@ static void a_reader_never_sees_an_address_with_the_wrong_port(void **state)
 	for (uint64_t n = 0; n < 100000 || !READ_ONCE(r.seen); n++) {
 		uint64_t i = 1 + n % 64, other = 1000 + n;
 
-		assert_int_equal(fdb_set(f, i << 8, (uint32_t)i), 0);
-		assert_int_equal(fdb_set(f, other << 8, 200), 0);
+		assert_int_equal(fdb_set(f, i << 8, (uint32_t)i, 0), 0);
+		assert_int_equal(fdb_set(f, other << 8, 200, 0), 0);
 		fdb_del(f, other << 8);
 		if (n % 3 == 0)
 			fdb_del(f, i << 8);

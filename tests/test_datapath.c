@@ -452,7 +452,7 @@ static void frames_without_metadata_are_looked_up(void **state)
 
 	offer_all(b);
 	dp_frame(f, 60, 1, DP_MAC_WIRE, 0);
-	assert_int_equal(fdb_set(&b->fdb, mac_load(f), 1), 0);
+	assert_int_equal(fdb_set(&b->fdb, mac_load(f), 1, 0), 0);
 	for (i = 0; i < 32; i++) {
 		dp_frame(f, 60, 1, DP_MAC_WIRE, i);
 		f[12] = 0x08;	/* IPv4, so that addresses choose the pair */
@@ -533,7 +533,7 @@ static unsigned hand_over(struct dp_bed *b, uint32_t number)
 	unsigned n;
 
 	dp_frame(f, sizeof(f), 0xffff, DP_MAC_WIRE, number);
-	n = datapath_deliver(b->dp, f, sizeof(f));
+	n = datapath_deliver(b->dp, f, sizeof(f), b->now);
 	b->mcast += n;
 	return n;
 }

@@ -265,7 +265,7 @@ static void without_metadata_a_long_frame_is_looked_up_as_a_short_one(void **sta
 	struct dp_bed *b = *state;
 
 	dp_frame(frame, 9014, 1, DP_MAC_WIRE, 3);
-	assert_int_equal(fdb_set(&b->fdb, mac_load(frame), 1), 0);
+	assert_int_equal(fdb_set(&b->fdb, mac_load(frame), 1, 0), 0);
 	dp_offer(&b->rx[1][0], 8);
 	dp_offer(&b->rx[1][1], 8);
 	wire_part(b, NULL, frame, 9014, ROOM, 0, 9014);

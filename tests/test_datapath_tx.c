@@ -245,8 +245,8 @@ static void a_source_that_is_known_is_not_asked_for(void **state)
 	struct dp_bed *b = *state;
 	struct learn_request r;
 
-	assert_int_equal(fdb_set(&b->fdb, guest_mac(0), 0), 0);
-	assert_int_equal(fdb_set(&b->fdb, guest_mac(1), 0), 0);
+	assert_int_equal(fdb_set(&b->fdb, guest_mac(0), 0, 0), 0);
+	assert_int_equal(fdb_set(&b->fdb, guest_mac(1), 0, 0), 0);
 	assert_true(dp_send(b, 0, 0, 60, 1));
 	assert_true(dp_send(b, 1, 0, 60, 2));	/* the other port's */
 	dp_tx(b);
@@ -568,7 +568,7 @@ static void soak_broadcast(struct soak *s)
 	for (unsigned i = 0; i < DP_PORTS * DP_PAIRS; i++)
 		before += b->rx[i / DP_PAIRS][i % DP_PAIRS].vq->stats.packets;
 	dp_frame(f, sizeof(f), 0xffff, DP_MAC_WIRE, 0);
-	b->mcast += datapath_deliver(b->dp, f, sizeof(f));
+	b->mcast += datapath_deliver(b->dp, f, sizeof(f), b->now);
 	for (unsigned i = 0; i < DP_PORTS * DP_PAIRS; i++)
 		after += b->rx[i / DP_PAIRS][i % DP_PAIRS].vq->stats.packets;
 	assert_in_range(after - before, 0, DP_PORTS);

@@ -149,7 +149,7 @@ static void a_sender_cannot_leave_metadata_behind(void **state)
 
 	/* Fill every chunk with forged metadata as frames to send, at every multiple of its size. */
 	while (nicq_tx_room(q, 1)) {
-		uint8_t *buf = nicq_tx_buf(q, &frame);
+		uint8_t *buf = nicq_tx_buf(q, 0, &frame);
 
 		for (i = 0; i + sizeof(forged) <= NICQ_MAX_FRAME(CHUNK); i += sizeof(forged))
 			memcpy(buf + i, &forged, sizeof(forged));
@@ -205,7 +205,7 @@ static void completions_that_cannot_be_are_counted_and_change_nothing(void **sta
 	uint32_t frame;
 
 	assert_int_equal(nicq_tx_room(q, 1), 1);
-	assert_non_null(nicq_tx_buf(q, &frame));
+	assert_non_null(nicq_tx_buf(q, 0, &frame));
 	nicq_tx_stage(q, frame, 60, false);
 	nicq_tx_flush(q);
 	assert_true(kernel_send(q, &d));
@@ -226,7 +226,7 @@ static void staged_frames_are_seen_only_after_the_flush(void **state)
 	uint32_t frame;
 	uint8_t *buf;
 
-	buf = nicq_tx_buf(q, &frame);
+	buf = nicq_tx_buf(q, 0, &frame);
 	memset(buf, 0x5a, 60);
 	nicq_tx_stage(q, frame, 60, false);
 	assert_false(kernel_send(q, &d));
@@ -248,7 +248,7 @@ static void sending_stops_at_its_limit_and_leaves_frames_for_receiving(void **st
 	uint32_t frame, n = 0;
 
 	while (nicq_tx_room(q, 8)) {
-		assert_non_null(nicq_tx_buf(q, &frame));
+		assert_non_null(nicq_tx_buf(q, 0, &frame));
 		nicq_tx_stage(q, frame, 60, false);
 		nicq_tx_flush(q);
 		n++;
@@ -264,13 +264,13 @@ static void a_frame_that_is_not_sent_after_all_goes_back(void **state)
 	struct nicq *q = *state;
 	uint32_t frame;
 
-	assert_non_null(nicq_tx_buf(q, &frame));
+	assert_non_null(nicq_tx_buf(q, 0, &frame));
 	nicq_tx_cancel(q, frame);
 	assert_int_equal(q->tx_outstanding, 0);
 	/* Nor does one of an impossible length reach the kernel. */
-	assert_non_null(nicq_tx_buf(q, &frame));
+	assert_non_null(nicq_tx_buf(q, 0, &frame));
 	nicq_tx_stage(q, frame, CHUNK, false);
-	assert_non_null(nicq_tx_buf(q, &frame));
+	assert_non_null(nicq_tx_buf(q, 0, &frame));
 	nicq_tx_stage(q, frame, 0, false);
 	assert_int_equal(q->stats.tx_errors, 2);
 	assert_int_equal(q->tx_staged, 0);
@@ -380,7 +380,7 @@ static void no_frame_is_lost_or_doubled_whatever_the_order(void **state)
 		}
 		n = nicq_tx_room(q, (seed >> 15) % 9);
 		for (i = 0; i < n; i++) {
-			assert_non_null(nicq_tx_buf(q, &frame));
+			assert_non_null(nicq_tx_buf(q, 0, &frame));
 			nicq_tx_stage(q, frame, 60, false);
 		}
 		nicq_tx_flush(q);
@@ -437,7 +437,7 @@ static void a_frame_in_pieces_counts_once_and_says_where_it_goes_on(void **state
 	assert_int_equal(nicq_max_frame(q), NICQ_PIECES * NICQ_MAX_FRAME(CHUNK));
 	assert_int_equal(nicq_tx_room(q, 3), 3);
 	for (unsigned i = 0; i < 3; i++) {
-		assert_non_null(nicq_tx_buf(q, &frame));
+		assert_non_null(nicq_tx_buf(q, 0, &frame));
 		nicq_tx_stage(q, frame, 1000, i < 2);
 	}
 	nicq_tx_flush(q);
@@ -460,7 +460,7 @@ static void a_request_for_a_checksum_lies_in_front_of_the_frame_and_is_not_metad
 	uint32_t frame;
 
 	assert_int_equal(nicq_tx_room(q, 1), 1);
-	assert_non_null(nicq_tx_buf(q, &frame));
+	assert_non_null(nicq_tx_buf(q, 0, &frame));
 	nicq_tx_stage(q, frame, 100, false);
 	nicq_tx_request_checksum(q, frame, 34, 16);
 	nicq_tx_flush(q);

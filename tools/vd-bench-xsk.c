@@ -71,7 +71,7 @@ static int transmit(struct load *l, struct nicq *q, unsigned want)
 
 	for (unsigned i = 0; i < room; i++) {
 		uint32_t frame;
-		uint8_t *buf = nicq_tx_buf(q, &frame);
+		uint8_t *buf = nicq_tx_buf(q, 0, &frame);
 
 		if (!buf)
 			return -ENOBUFS;

@@ -273,6 +273,7 @@ static const struct host_ops linux_ops = {
 	.bpf_get = host_linux_bpf_get,
 	.bpf_map_update = host_linux_bpf_map_update,
 	.bpf_map_delete = host_linux_bpf_map_delete,
+	.bpf_map_next_key = host_linux_bpf_map_next_key,
 	.bpf_map_lookup = host_linux_bpf_map_lookup,
 	.bpf_link_tcx = host_linux_bpf_link_tcx,
 	.tc_attach = host_linux_tc_attach,

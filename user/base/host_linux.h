@@ -31,6 +31,7 @@ int host_linux_bpf_pin(const struct host_ops *h, int fd, const char *path);
 int host_linux_bpf_get(const struct host_ops *h, const char *path);
 int host_linux_bpf_map_update(const struct host_ops *h, int map, const void *key, const void *value);
 int host_linux_bpf_map_delete(const struct host_ops *h, int map, const void *key);
+int host_linux_bpf_map_next_key(const struct host_ops *h, int map, const void *key, void *next);
 int host_linux_bpf_map_lookup(const struct host_ops *h, int map, const void *key, void *value);
 int host_linux_dispatcher_attach(const struct host_ops *h, const struct host_bpf_spec *spec, int ifindex,
 				 uint32_t mode, struct host_bpf_fds *fds);

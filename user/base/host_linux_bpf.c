@@ -378,6 +378,12 @@ int host_linux_bpf_map_delete(const struct host_ops *h, int map, const void *key
 	return bpf_map_delete_elem(map, key) < 0 ? -errno : 0;
 }
 
+int host_linux_bpf_map_next_key(const struct host_ops *h, int map, const void *key, void *next)
+{
+	(void)h;
+	return bpf_map_get_next_key(map, key, next) < 0 ? -errno : 0;
+}
+
 int host_linux_bpf_map_lookup(const struct host_ops *h, int map, const void *key, void *value)
 {
 	(void)h;

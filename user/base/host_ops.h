@@ -21,7 +21,7 @@
 struct xdp_umem_reg;
 
 /* What bpf_load() is to load, and the fds it gives back. */
-#define HOST_BPF_MAPS 12
+#define HOST_BPF_MAPS 16
 struct host_bpf_spec {
 	const void *elf;	/* BPF object file in memory */
 	size_t elf_len;
@@ -98,6 +98,8 @@ struct host_ops {
 	int (*bpf_get)(const struct host_ops *h, const char *path);
 	int (*bpf_map_update)(const struct host_ops *h, int map, const void *key, const void *value);
 	int (*bpf_map_delete)(const struct host_ops *h, int map, const void *key);
+	/* @key NULL: the first one. -ENOENT at the end. */
+	int (*bpf_map_next_key)(const struct host_ops *h, int map, const void *key, void *next);
 	int (*bpf_map_lookup)(const struct host_ops *h, int map, const void *key, void *value);
 	/* tc programs, in direct-action mode. By link, which ends with its fd; -errno where the kernel (before 6.6) has none. */
 	int (*bpf_link_tcx)(const struct host_ops *h, int prog, int ifindex, bool egress);

@@ -1,17 +1,34 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * An address is in three places: the workers' table, the NIC's receive filter,
+ * and the program's map. A learned one is forgotten when its guest has not sent
+ * from it for long, when another port or the wire has it now, or when a later
+ * guest of the port needs the room.
+ */
 #include <errno.h>
+#include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "bridge/addresses.h"
 #include "bridge/mac.h"
 
-static void take_out(struct bridge *b, uint64_t mac)
+#define MOVE_NS (2 * NSEC_PER_SEC)	/* an address stays with a port that has sent from it since */
+#define LOOK_NS NSEC_PER_SEC		/* how often addresses are looked through */
+#define SEEN_NS (1ull << FDB_SEEN_SHIFT)
+
+static uint64_t key_of(const struct port *p, uint64_t mac)
+{
+	return fdb_key(p->policy.key_vlan, mac);
+}
+
+static void take_out(struct bridge *b, struct port *p, uint64_t mac)
 {
 	uint8_t addr[MAC_LEN];
 
 	mac_store(mac, addr);
-	fdb_del(&b->fdb, mac);
-	uplink_fdb_del(b->uplink, addr);
+	fdb_del(&b->fdb, key_of(p, mac));
+	uplink_fdb_del(b->uplink, p->policy.key_vlan, addr);
 	uplink_filter(b->uplink, addr, false);
 }
 
@@ -21,31 +38,59 @@ static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kin
 	int ret;
 
 	mac_store(mac, addr);
-	ret = fdb_set(&b->fdb, mac, p->index);
-	if (!ret)
-		ret = uplink_filter(b->uplink, addr, true);
+	ret = uplink_filter(b->uplink, addr, true);
+	if (ret)
+		return ret;
+	ret = fdb_set(&b->fdb, key_of(p, mac), p->index, clock_now());
 	/* The map last: from here on the program steers to the port. */
 	if (!ret)
-		ret = uplink_fdb_set(b->uplink, addr, p->index, kind);
+		ret = uplink_fdb_set(b->uplink, p->policy.key_vlan, addr, p->index, kind);
 	if (ret)
-		take_out(b, mac);
+		take_out(b, p, mac);
 	return ret;
+}
+
+/* Off the port's list, and out of the tables. */
+static void forget(struct bridge *b, struct port *p, unsigned i)
+{
+	take_out(b, p, p->mac[i]);
+	p->nmac--;
+	p->mac[i] = p->mac[p->nmac];
+	p->mac_session[i] = p->mac_session[p->nmac];
+}
+
+/* An address that another port learned gives way to one that is configured. */
+static void make_way(struct bridge *b, const struct port *self, uint64_t key)
+{
+	uint32_t owner = fdb_lookup(&b->fdb, key);
+	struct port *p = owner < VD_MAX_PORTS ? b->port[owner] : NULL;
+
+	for (unsigned i = 0; p && p != self && i < p->nmac; i++)
+		if (key_of(p, p->mac[i]) == key) {
+			forget(b, p, i);
+			return;
+		}
 }
 
 int addresses_open(struct bridge *b, struct port *p)
 {
 	int ret = 0;
 
-	for (unsigned i = 0; i < p->cfg.nmac && !ret; i++)
-		ret = enter(b, p, p->mac[i], VD_FDB_CONFIGURED);
+	for (p->nmac = 0; p->nmac < p->cfg.nmac && !ret;) {
+		uint64_t mac = mac_load(p->cfg.mac[p->nmac]);
+
+		make_way(b, p, key_of(p, mac));
+		ret = enter(b, p, mac, VD_FDB_CONFIGURED);
+		if (!ret)
+			p->mac[p->nmac++] = mac;
+	}
 	return ret;
 }
 
 void addresses_close(struct bridge *b, struct port *p)
 {
-	for (unsigned i = 0; i < p->nmac; i++)
-		take_out(b, p->mac[i]);
-	p->nmac = 0;
+	while (p->nmac)
+		forget(b, p, p->nmac - 1);
 }
 
 /* Only what this session's guest has shown counts against the limit: earlier guests' addresses make room. */
@@ -58,17 +103,82 @@ static unsigned of_this_session(const struct port *p)
 	return n;
 }
 
-/* The place for a new address: a free one, or that of an earlier session. The limit was checked. */
-static unsigned make_room(struct bridge *b, struct port *p)
+/* Makes room for one more address: one of an earlier session goes. The limit was checked. */
+static void make_room(struct bridge *b, struct port *p)
 {
 	unsigned i = 0;
 
 	if (p->nmac < PORT_MACS)
-		return p->nmac++;
+		return;
 	while (i < PORT_MACS - 1 && p->mac_session[i] == p->session)
 		i++;
-	take_out(b, p->mac[i]);
-	return i;
+	forget(b, p, i);
+}
+
+static uint64_t heard_from_wire(struct bridge *b, uint64_t mac)
+{
+	uint64_t last = 0;
+
+	for (uint32_t i = 0; i < b->queues; i++) {
+		uint64_t when = learn_wire_when(b->dp[i]->wire, mac);
+
+		last = when > last ? when : last;
+	}
+	return last;
+}
+
+/* Time since the address's guest last sent from it, as far as it is known. */
+static uint64_t silent_for(struct bridge *b, uint64_t key, uint64_t now_ns)
+{
+	return fdb_age(&b->fdb, key, now_ns) * SEEN_NS;
+}
+
+static bool is_movable(struct bridge *b, uint64_t key, uint32_t owner)
+{
+	const struct port *p = owner < VD_MAX_PORTS ? b->port[owner] : NULL;
+
+	return p && !p->cfg.nmac && (!p->connected || silent_for(b, key, clock_now()) > MOVE_NS);
+}
+
+static void gather(struct bridge *b, struct port *p, const struct learn_request *r, struct learn_facts *facts)
+{
+	uint8_t addr[MAC_LEN];
+
+	mac_store(r->mac, addr);
+	*facts = (struct learn_facts){
+		.fixed = p->cfg.nmac,
+		.host = uplink_is_host_mac(b->uplink, addr),
+		.owner = fdb_lookup(&b->fdb, key_of(p, r->mac)),
+		.count = of_this_session(p),
+		.wire_ns = heard_from_wire(b, r->mac),
+	};
+	facts->movable = is_movable(b, key_of(p, r->mac), facts->owner);
+}
+
+static void learn_it(struct bridge *b, struct port *p, const struct learn_request *r, uint32_t owner, const char *text)
+{
+	int ret;
+
+	if (owner < VD_MAX_PORTS) {
+		log_at(LOG_LEVEL_INFO, &p->learning, "port %s: address %s moved here from port %s", p->cfg.name, text,
+		       b->port[owner]->cfg.name);
+		bridge_event(b, "address_moved", p->cfg.name, text, -1);
+		make_way(b, p, key_of(p, r->mac));
+		b->moves++;
+	}
+	make_room(b, p);
+	ret = enter(b, p, r->mac, VD_FDB_LEARNED);
+	if (ret) {
+		log_at(LOG_LEVEL_ERROR, &p->learning, "port %s: address %s not entered: error %d", p->cfg.name, text,
+		       -ret);
+		return;
+	}
+	p->mac[p->nmac] = r->mac;
+	p->mac_session[p->nmac++] = p->session;
+	if (owner >= VD_MAX_PORTS) {
+		log_at(LOG_LEVEL_INFO, &p->learning, "port %s: learned %s", p->cfg.name, text);
+		bridge_event(b, "address_learned", p->cfg.name, text, -1);
+	}
 }
 
 static void learn_one(struct bridge *b, const struct learn_request *r)
@@ -78,45 +188,23 @@ static void learn_one(struct bridge *b, const struct learn_request *r)
 	enum learn_verdict v;
 	uint8_t addr[MAC_LEN];
 	char text[MAC_STRLEN];
-	unsigned at;
-	int ret;
 
 	if (!p)
 		return;
+	if (r->flow) {
+		uplink_flow_pair(b->uplink, r->port, r->hash, r->pair);
+		return;
+	}
 	mac_store(r->mac, addr);
 	mac_format(addr, text);
-	facts = (struct learn_facts){
-		.fixed = p->cfg.nmac,
-		.host = uplink_is_host_mac(b->uplink, addr),
-		.owner = fdb_lookup(&b->fdb, r->mac),
-		.count = of_this_session(p),
-	};
-	for (uint32_t i = 0; i < b->queues; i++) {
-		uint64_t when = learn_wire_when(b->dp[i]->wire, r->mac);
-
-		if (when > facts.wire_ns)
-			facts.wire_ns = when;
-	}
+	gather(b, p, r, &facts);
 	v = learn_decide(r, &facts);
 	p->refused[v]++;
-	if (v == LEARN_KNOWN)
-		return;
-	if (v != LEARN_OK) {
+	if (v == LEARN_OK)
+		learn_it(b, p, r, facts.owner, text);
+	else if (v != LEARN_KNOWN)
 		log_at(LOG_LEVEL_WARN, &p->learning, "port %s: address %s not learned: %s", p->cfg.name, text,
 		       learn_verdict_name(v));
-		return;
-	}
-	ret = enter(b, p, r->mac, VD_FDB_LEARNED);
-	if (ret) {
-		log_at(LOG_LEVEL_ERROR, &p->learning, "port %s: address %s not entered: error %d", p->cfg.name, text,
-		       -ret);
-		return;
-	}
-	at = make_room(b, p);
-	p->mac[at] = r->mac;
-	p->mac_session[at] = p->session;
-	log_at(LOG_LEVEL_INFO, &p->learning, "port %s: learned %s", p->cfg.name, text);
-	bridge_event(b, "address_learned", p->cfg.name, text, -1);
 }
 
 void addresses_learn(struct bridge *b)
@@ -126,4 +214,41 @@ void addresses_learn(struct bridge *b)
 	for (uint32_t i = 0; i < b->queues; i++)
 		for (unsigned n = 0; n < LEARN_RING && learn_pop(b->dp[i]->learn, &r); n++)
 			learn_one(b, &r);
+}
+
+/* Why a learned address should go; NULL: it stays. */
+static const char *outdated(struct bridge *b, struct port *p, uint64_t mac, uint64_t now_ns)
+{
+	uint64_t silent = silent_for(b, key_of(p, mac), now_ns), wire = heard_from_wire(b, mac);
+
+	if (b->cfg.aging_s && silent > b->cfg.aging_s * NSEC_PER_SEC)
+		return "not used for long";
+	/* What comes back right after the guest sent it is its own echo. */
+	if (wire && wire + silent > now_ns + SEEN_NS + MOVE_NS)
+		return "it is on the wire now";
+	return NULL;
+}
+
+void addresses_age(struct bridge *b, uint64_t now_ns)
+{
+	if (now_ns - b->aged_ns < LOOK_NS)
+		return;
+	b->aged_ns = now_ns;
+	for (uint32_t i = 0; i < b->nports; i++) {
+		struct port *p = b->port[i];
+
+		for (unsigned k = p && !p->cfg.nmac ? p->nmac : 0; k--;) {
+			const char *why = outdated(b, p, p->mac[k], now_ns);
+			uint8_t addr[MAC_LEN];
+			char text[MAC_STRLEN];
+
+			if (!why)
+				continue;
+			mac_store(p->mac[k], addr);
+			mac_format(addr, text);
+			forget(b, p, k);
+			log_at(LOG_LEVEL_INFO, &p->learning, "port %s: forgot %s: %s", p->cfg.name, text, why);
+			bridge_event(b, "address_forgotten", p->cfg.name, text, -1);
+		}
+	}
 }

@@ -280,7 +280,7 @@ void attach_close(struct port *p)
 	attach_update(p);
 }
 
-static enum vd_link_reason port_reason(struct port *p, const struct vd_steering *s)
+static enum vd_link_reason port_reason(struct port *p, const struct vd_port *s)
 {
 	bool started = false, broken = false;
 
@@ -295,30 +295,36 @@ static enum vd_link_reason port_reason(struct port *p, const struct vd_steering 
 	return broken ? VD_REASON_BROKEN : started ? VD_REASON_NO_PAIR : VD_REASON_NEGOTIATING;
 }
 
+/* The copy that workers use, and the program's. */
+static void publish_map(struct port *p, const struct vd_port *m)
+{
+	for (unsigned i = 0; i < VD_MAX_PAIRS; i++)
+		WRITE_ONCE(p->map.route[i], m->route[i]);
+	WRITE_ONCE(p->map.flags, m->flags);
+	WRITE_ONCE(p->map.vlan, m->vlan);
+	WRITE_ONCE(p->map.enabled, m->enabled);
+	if (uplink_port(p->bridge->uplink, p->index, m) < 0)
+		log_error("port %s: cannot write the ports map", p->cfg.name);
+}
+
 void attach_update(struct port *p)
 {
 	struct bridge *b = p->bridge;
 	enum vd_link_reason reason;
-	struct vd_steering s;
+	struct vd_port m;
 	bool same;
 
-	port_steering(p, b->share, &s);
-	reason = port_reason(p, &s);
-	same = !memcmp(&s, &p->steering, sizeof(s));
+	port_map(p, &m);
+	reason = port_reason(p, &m);
+	same = !memcmp(&m, &p->map, sizeof(m));
 	if (same && reason == p->reason)
 		return;
 	if (reason != VD_REASON_NONE)	/* going down: the program stops before the table empties */
-		links_set_port(b, p, reason, s.enabled);
-	if (!same) {
-		for (unsigned i = 0; i < VD_INDIRECTION; i++)
-			WRITE_ONCE(p->steering.pair[i], s.pair[i]);
-		WRITE_ONCE(p->steering.enabled, s.enabled);
-		WRITE_ONCE(p->steering.share, s.share);
-		if (uplink_steering(b->uplink, p->index, &s) < 0)
-			log_error("port %s: cannot write the steering map", p->cfg.name);
-	}
+		links_set_port(b, p, reason, m.enabled);
+	if (!same)
+		publish_map(p, &m);
 	if (reason == VD_REASON_NONE)
-		links_set_port(b, p, reason, s.enabled);
+		links_set_port(b, p, reason, m.enabled);
 	if (reason != p->reason)
 		bridge_event(b, reason == VD_REASON_NONE ? "port_up" : "port_down", p->cfg.name,
 			     links_reason_name(reason), -1);

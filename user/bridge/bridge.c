@@ -21,6 +21,7 @@
 #include "bridge/attach.h"
 #include "bridge/bridge.h"
 #include "bridge/links.h"
+#include "bridge/ports.h"
 #include "xdp/fail.h"
 
 static void on_learn(struct loop_watch *w, uint32_t events)
@@ -33,21 +34,26 @@ static void on_learn(struct loop_watch *w, uint32_t events)
 		addresses_learn(b);
 }
 
-/* Frames that a port may have in flight per NIC queue: those that are as long as the MTU fill half of the ring. */
-static uint32_t share(const struct uplink_info *info, uint32_t mtu)
+/* Frames that all ports may have in flight per NIC queue: those that are as long as the MTU fill the ring. */
+static void set_room(struct bridge *b, uint32_t mtu)
 {
-	uint32_t room = NICQ_MAX_FRAME(info->chunk), chunks = (mtu + FRAME_OVERHEAD + room - 1) / room;
+	const struct uplink_info *info = uplink_info(b->uplink);
+	uint32_t chunk = NICQ_MAX_FRAME(info->chunk), chunks = (mtu + FRAME_OVERHEAD + chunk - 1) / chunk;
+	uint32_t room = info->ring_size / (info->sg ? chunks : 1);
 
-	return info->ring_size / 2 / (info->sg ? chunks : 1);
+	WRITE_ONCE(uplink_maps(b->uplink)->config->room, room);
+	for (uint32_t i = 0; i < b->queues; i++)
+		WRITE_ONCE(b->dp[i]->room, room);
 }
 
 static void mtu_changed(struct bridge *b, uint32_t mtu)
 {
-	b->share = share(uplink_info(b->uplink), mtu);
-	for (uint32_t i = 0; i < b->nports; i++) {
-		attach_mtu_changed(b->port[i]);
-		attach_update(b->port[i]);
-	}
+	set_room(b, mtu);
+	if (b->host_port)
+		hostport_mtu(b->host_port, mtu);
+	for (uint32_t i = 0; i < b->nports; i++)
+		if (b->port[i])
+			attach_mtu_changed(b->port[i]);
 }
 
 static void on_link(void *arg, const struct uplink_link *l)
@@ -90,28 +96,16 @@ static void on_tick(struct loop_timer *t)
 	links_heartbeat(b, now);
 	uplink_fdb_changed(b->uplink);	/* bpftool may have written to the map */
 	for (uint32_t i = 0; i < b->nports; i++)
-		attach_check(b->port[i], now);
+		if (b->port[i])
+			attach_check(b->port[i], now);
+	bridge_ports_tick(b);
+	addresses_age(b, now);
 	check_queues(b);
 	/* Frames that were lost while a worker slept woke nobody, and use up the port's share. */
 	for (uint32_t i = 0; i < b->queues; i++)
 		if (datapath_missing(b->dp[i]))
 			worker_wake(bridge_worker_of(b, i));
 	loop_timer_set(b->loop, &b->tick, now + BRIDGE_TICK_NS);
-}
-
-static int make_ports(struct bridge *b)
-{
-	for (uint32_t i = b->cfg.nports; i < VD_MAX_PORTS; i++)
-		uplink_maps(b->uplink)->links[1 + i].reason = VD_REASON_NOT_CONFIGURED;
-	for (uint32_t i = 0; i < b->cfg.nports; i++) {
-		b->port[i] = port_create(i, &b->cfg.ports[i]);
-		if (!b->port[i])
-			return -ENOMEM;
-		b->port[i]->bridge = b;
-		b->nports++;
-		links_set_port(b, b->port[i], VD_REASON_NOT_CONNECTED, 0);
-	}
-	return 0;
 }
 
 static int make_datapaths(struct bridge *b)
@@ -121,20 +115,38 @@ static int make_datapaths(struct bridge *b)
 	if (!b->dp)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < b->queues; i++) {
-		struct vd_flow *flow = &uplink_maps(b->uplink)->flows[(size_t)i * VD_MAX_PORTS];
+		struct vd_flow *flow = &uplink_maps(b->uplink)->flows[(size_t)i * VD_FLOW_ROW];
 		int ret;
 
 		node_prefer(node_of_memory(uplink_nicq(b->uplink, i)->umem));
-		ret = datapath_create(uplink_nicq(b->uplink, i), flow, &b->fdb, b->port, b->nports, b->queues,
-					  &b->dp[i]);
+		ret = datapath_create(uplink_nicq(b->uplink, i), flow, &b->fdb, NULL, 0, b->queues, &b->dp[i]);
 		node_prefer(NODE_NONE);
 		if (ret)
 			return ret;
 		b->dp[i]->learn_fd = b->learn_fd;
-		if (b->cfg.uplink.unknown == VD_UNKNOWN_GUEST)
-			b->dp[i]->unknown_port = 0;
 	}
 	return 0;
+}
+
+/* Without it guests and host do not reach each other, and everything else works. */
+static int open_host_port(struct bridge *b)
+{
+	struct hostport_config c;
+	char text[256] = "";
+	const struct fail why = { text, sizeof(text) };
+	int ret;
+
+	if (!b->cfg.host_port)
+		return 0;
+	uplink_hostport(b->uplink, &c);
+	ret = hostport_open(b->host, &c, &b->host_port, &why);
+	if (ret) {
+		log_warn("the host and the guests will not reach each other: %s", text);
+		return 0;
+	}
+	for (uint32_t i = 0; i < b->queues; i++)
+		b->dp[i]->host_fd = hostport_fd(b->host_port);
+	return worker_add_host(&b->worker[0], hostport_fd(b->host_port));
 }
 
 static int make_workers(struct bridge *b)
@@ -161,30 +173,11 @@ static int make_workers(struct bridge *b)
 	}
 	if (!ret)
 		ret = worker_add_mcast(&b->worker[0], b->mcast);
+	if (!ret)
+		ret = open_host_port(b);
 	for (uint32_t i = 0; i < n && !ret; i++)
 		ret = worker_start(&b->worker[i]);
 	return ret;
-}
-
-static int open_ports(struct bridge *b, const struct fail *why)
-{
-	for (uint32_t i = 0; i < b->nports; i++) {
-		struct port *p = b->port[i];
-		int ret = addresses_open(b, p);
-
-		if (ret)
-			return fail_with(why, ret, "port %s: cannot enter its MAC address: %s", p->cfg.name,
-				    strerror(-ret));
-		ret = attach_open(b, p);
-		if (ret == -EADDRINUSE)
-			return fail_with(why, ret,
-				    "port %s: another process listens on %s: stop it, or give the port another socket=",
-				    p->cfg.name, p->cfg.socket);
-		if (ret)
-			return fail_with(why, ret, "port %s: cannot open %s: %s: check that the directory exists "
-				    "and that nothing but a socket is there", p->cfg.name, p->cfg.socket, strerror(-ret));
-	}
-	return 0;
 }
 
 static int start(struct bridge *b, const struct fail *why)
@@ -204,19 +197,19 @@ static int start(struct bridge *b, const struct fail *why)
 	if (ret)
 		return fail_with(why, ret, "cannot receive broadcasts of %s: %s", b->cfg.uplink.ifname,
 			    strerror(-ret));
-	b->share = share(uplink_info(b->uplink), uplink_link(b->uplink)->mtu);
-	ret = make_ports(b);
-	if (!ret)
-		ret = make_datapaths(b);
-	if (!ret)
+	ret = make_datapaths(b);
+	if (!ret) {
+		set_room(b, uplink_link(b->uplink)->mtu);
+		links_heartbeat(b, clock_now());
 		ret = make_workers(b);
+	}
 	if (ret)
 		return fail_with(why, ret, "cannot set up the workers: %s", strerror(-ret));
 	links_set_uplink(b, uplink_link(b->uplink));
 	for (uint32_t i = 0; i < b->queues; i++)
 		WRITE_ONCE(b->dp[i]->uplink_up, uplink_maps(b->uplink)->links[0].up);
 	uplink_on_link(b->uplink, on_link, b);
-	ret = open_ports(b, why);
+	ret = bridge_ports_open(b, why->text, why->len);
 	if (ret)
 		return ret;
 	b->tick = (struct loop_timer){ .fn = on_tick, .arg = b };
@@ -258,19 +251,18 @@ void bridge_close(struct bridge *b)
 		return;
 	loop_timer_cancel(b->loop, &b->tick);
 	for (uint32_t i = 0; i < b->nports; i++)
-		attach_close(b->port[i]);
+		if (b->port[i])
+			attach_close(b->port[i]);
 	for (uint32_t i = 0; i < b->nworkers; i++)
 		worker_stop(&b->worker[i]);
-	for (uint32_t i = 0; i < b->nports; i++)
-		addresses_close(b, b->port[i]);
 	for (uint32_t i = 0; i < b->nworkers; i++)
 		worker_fini(&b->worker[i]);
 	free(b->worker);
 	for (uint32_t i = 0; b->dp && i < b->queues; i++)
 		datapath_destroy(b->dp[i]);
 	free(b->dp);
-	for (uint32_t i = 0; i < b->nports; i++)
-		port_destroy(b->port[i]);
+	bridge_ports_close(b);
+	hostport_close(b->host_port);
 	mcast_close(b->mcast);
 	uplink_close(b->uplink);
 	loop_del(b->loop, &b->learn_watch);

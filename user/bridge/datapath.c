@@ -15,8 +15,9 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "bridge/datapath.h"
+#include "bridge/forward.h"
+#include "bridge/local.h"
 #include "bridge/mac.h"
 #include "viaduct_steer.h"
 
@@ -27,56 +28,145 @@ static void wait_init(struct dp_wait *w)
 	w->head = w->tail = DP_NONE;
 }
 
-static int add_port(struct datapath *dp, struct port *p, uint32_t nqueues)
+const char *datapath_count_name(enum dp_count c)
+{
+	static const char *const names[] = {
+		[DP_TO_PORTS] = "to_ports",
+		[DP_TO_THE_HOST] = "to_host",
+		[DP_TO_GROUPS] = "to_groups",
+		[DP_DROP_LOCK] = "mac_lock",
+		[DP_DROP_VLAN] = "vlan",
+		[DP_DROP_STORM] = "storm",
+		[DP_DROP_ISOLATED] = "isolated",
+		[DP_DROP_LINK_LOCAL] = "link_local",
+		[DP_DROP_SELF] = "for_itself",
+		[DP_DROP_HOST] = "host_refused",
+		[DP_FROM_PORTS] = "from_this_host",
+		[DP_DROP_RATE] = "rate",
+		[DP_DROP_HEADER] = "bad_header",
+	};
+
+	_Static_assert(sizeof(names) / sizeof(names[0]) == DP_COUNTS, "a name for each counter");
+	return c < DP_COUNTS ? names[c] : "unknown";
+}
+
+void datapath_notify(const struct datapath *dp)
+{
+	uint64_t one = 1;
+
+	if (dp->learn_fd >= 0 && write(dp->learn_fd, &one, sizeof(one)) < 0)
+		return;	/* our own eventfd, non-blocking: full means it is signalled already */
+}
+
+/* --- ports come and go: the worker is parked ------------------------------ */
+
+static void free_port(struct dp_port *d)
+{
+	if (!d)
+		return;
+	free(d->wait);
+	free(d->tx);
+	free(d);
+}
+
+static struct dp_port *make_port(struct datapath *dp, struct port *p, uint32_t nqueues)
 {
 	struct dp_port *d = calloc(1, sizeof(*d));
 
 	if (!d)
-		return -ENOMEM;
-	dp->port[p->index] = d;
-	if (p->index >= dp->nport)
-		dp->nport = p->index + 1;
+		return NULL;
 	d->port = p;
 	d->wait = calloc(p->pairs, sizeof(*d->wait));
-	if (!d->wait)
-		return -ENOMEM;
+	d->tx = calloc(p->pairs, sizeof(*d->tx));
+	if (!d->wait || !d->tx) {
+		free_port(d);
+		return NULL;
+	}
 	for (uint32_t i = 0; i < p->pairs; i++)
 		wait_init(&d->wait[i]);
 	for (uint32_t i = 0; i < p->pairs; i++) {
 		if (i % nqueues != dp->nicq->id)
 			continue;
-		dp->tx[dp->ntx++] = (struct dp_tx){ .port = p, .stats = d, .vq = port_txq(p, i) };
+		d->tx[d->ntx++] = (struct dp_tx){
+			.dp = dp, .port = p, .stats = d, .vq = port_txq(p, i), .pair = (uint16_t)i,
+		};
 	}
-	dp->one_port = !dp->ntx || dp->tx[0].port == dp->tx[dp->ntx - 1].port;
+	/* What is on its way for the port that had the number before is not for this one. */
+	d->first = d->expected = d->snap_seq = READ_ONCE(dp->flow[p->index].seq);
+	return d;
+}
+
+/* Room on the lists for @pairs queue pairs. */
+static int make_room(struct datapath *dp, uint32_t pairs)
+{
+	struct dp_tx **active = reallocarray(dp->active, pairs, sizeof(*active));
+	struct dp_ref *busy;
+
+	if (!active)
+		return -ENOMEM;
+	dp->active = active;
+	busy = reallocarray(dp->busy, pairs, sizeof(*busy));
+	if (!busy)
+		return -ENOMEM;
+	dp->busy = busy;
 	return 0;
 }
 
-int datapath_create(struct nicq *nicq, struct vd_flow *flow, const struct fdb *fdb, struct port *const *ports,
+int datapath_add_port(struct datapath *dp, struct port *p, uint32_t nqueues)
+{
+	struct dp_port *d = make_port(dp, p, nqueues);
+
+	if (!d || make_room(dp, dp->pairs + p->pairs)) {
+		free_port(d);
+		return -ENOMEM;
+	}
+	dp->pairs += p->pairs;
+	dp->port[p->index] = d;
+	if (p->index >= dp->nport)
+		dp->nport = p->index + 1;
+	for (uint32_t i = 0; i < d->ntx; i++)
+		datapath_activate(dp, &d->tx[i]);
+	return 0;
+}
+
+void datapath_activate_all(struct datapath *dp)
+{
+	for (uint32_t i = 0; i < dp->nport; i++)
+		for (uint32_t k = 0; dp->port[i] && k < dp->port[i]->ntx; k++) {
+			WRITE_ONCE(dp->port[i]->tx[k].armed, 0);
+			datapath_activate(dp, &dp->port[i]->tx[k]);
+		}
+}
+
+void datapath_forget(struct datapath *dp, const struct port *p)
+{
+	struct dp_port *d = dp->port[p->index];
+
+	for (uint32_t k = 0; d && k < d->ntx; k++)
+		d->tx[k].last_dst = 0;
+}
+
+int datapath_create(struct nicq *nicq, struct vd_flow *flow, struct fdb *fdb, struct port *const *ports,
 		    uint32_t nports, uint32_t nqueues, struct datapath **out)
 {
 	struct datapath *dp = calloc(1, sizeof(*dp));
-	uint32_t pairs = 0;
 	int ret = -ENOMEM;
 
 	if (!dp)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < nports; i++)
-		pairs += ports[i]->pairs;
 	dp->nicq = nicq;
 	dp->flow = flow;
 	dp->fdb = fdb;
-	dp->learn_fd = -1;
+	dp->learn_fd = dp->host_fd = -1;
 	dp->uplink_up = 1;
 	dp->unknown_port = VD_PORT_NONE;
-	dp->tx = calloc(pairs + 1, sizeof(*dp->tx));
-	dp->busy = calloc(pairs + 1, sizeof(*dp->busy));
 	dp->frame = calloc(nicq->frames.total, sizeof(*dp->frame));
 	dp->learn = calloc(1, sizeof(*dp->learn));
 	dp->wire = calloc(1, sizeof(*dp->wire));
-	if (!dp->tx || !dp->busy || !dp->frame || !dp->learn || !dp->wire)
+	if (!dp->frame || !dp->learn || !dp->wire)
 		goto fail;
 	for (uint32_t i = 0; i < nports; i++) {
-		ret = add_port(dp, ports[i], nqueues);
+		ret = datapath_add_port(dp, ports[i], nqueues);
 		if (ret)
 			goto fail;
 	}
@@ -91,49 +181,75 @@ void datapath_destroy(struct datapath *dp)
 {
 	if (!dp)
 		return;
-	for (unsigned i = 0; i < dp->nport; i++) {
-		if (dp->port[i])
-			free(dp->port[i]->wait);
-		free(dp->port[i]);
-	}
+	for (unsigned i = 0; i < dp->nport; i++)
+		free_port(dp->port[i]);
 	free(dp->wire);
 	free(dp->learn);
 	free(dp->frame);
 	free(dp->busy);
-	free(dp->tx);
+	free(dp->active);
 	free(dp);
 }
 
 /* --- NIC to guest ------------------------------------------------------ */
 
-/* Sequence accounting: gaps are losses between program and ring; a late frame was not lost after all. */
-static inline void count_seq(struct dp_port *d, uint32_t seq)
+/*
+ * Sequence accounting: gaps are losses between program and ring; a late frame was not lost after all. The sum of all ports
+ * has no sequence of its own in frames: it counts what comes, and what is found to be lost.
+ */
+static inline void count_seq(struct datapath *dp, struct dp_port *d, uint32_t seq)
 {
 	int32_t gap = (int32_t)(seq - d->expected);
 
 	if (likely(gap == 0)) {
 		d->expected = seq + 1;
+		dp->total.expected++;
 	} else if (gap > 0) {
 		d->lost += (uint32_t)gap;
 		d->expected = seq + 1;
+		dp->total.expected += (uint32_t)gap + 1;
 	} else if (d->lost) {
 		d->lost--;
 	}
 }
 
+/* The VLAN of a frame, 0 = it has no tag, or a priority tag. */
+static inline uint16_t frame_vlan(const struct nicq_pkt *p)
+{
+	if (likely(p->data[12] != 0x81 || p->data[13] || p->len < ETH_MIN + VLAN_TAG_LEN))
+		return 0;
+	return (uint16_t)VLAN_VID((unsigned)p->data[14] << 8 | p->data[15]);
+}
+
+/* Takes the tag off a frame of a VLAN whose tag the guest does not get. Metadata goes with it: it has been read. */
+static __attribute__((noinline)) void strip_tag(struct datapath *dp, const struct port *port, const struct nicq_pkt *p)
+{
+	struct dp_frame *f = &dp->frame[p->frame];
+	struct vd_meta *m = nicq_meta(p);
+
+	if (frame_vlan(p) != port->policy.vlan)
+		return;
+	if (m)
+		m->magic = 0;
+	memmove(f->data + VLAN_TAG_LEN, f->data, 2 * MAC_LEN);
+	f->data += VLAN_TAG_LEN;
+	f->len = (uint16_t)(f->len - VLAN_TAG_LEN);
+}
+
 /* The program could not write metadata: the same lookup over the same tables, here. */
 static struct dp_port *lookup(struct datapath *dp, const struct nicq_pkt *p, uint32_t *pair)
 {
-	uint32_t port = fdb_lookup(dp->fdb, mac_load(p->data));
+	const uint16_t vlan = frame_vlan(p);
+	uint32_t port = fdb_forward(dp->fdb, vlan, mac_load(p->data));
 	struct dp_port *d;
 
 	if (port >= VD_MAX_PORTS)
 		port = dp->unknown_port;
 	d = port < VD_MAX_PORTS ? dp->port[port] : NULL;
-	if (!d)
+	if (!d || !policy_member(&d->port->policy, vlan))
 		return NULL;
 	d->without_meta++;
-	*pair = READ_ONCE(d->port->steering.pair[vd_flow_hash(p->data, p->len) & (VD_INDIRECTION - 1)]);
+	*pair = port_pair(d->port, vd_flow_hash(p->data, p->len));
 	return d;
 }
 
@@ -161,6 +277,7 @@ static inline void append(struct datapath *dp, struct dp_port *d, uint32_t pair,
 	w->tail = p->frame;
 	w->count++;
 	d->held++;
+	dp->held++;
 	if (!w->listed) {
 		w->listed = true;
 		dp->busy[dp->nbusy++] = (struct dp_ref){ w, d, pair };
@@ -219,8 +336,14 @@ static inline struct dp_port *find_port(struct datapath *dp, const struct nicq_p
 	} else {
 		d = m->port < VD_MAX_PORTS ? dp->port[m->port] : NULL;
 		*pair = m->pair;
-		if (likely(d))
-			count_seq(d, m->seq);
+		if (unlikely(!d)) {
+			dp->total.expected++;
+		} else if (unlikely((int32_t)(m->seq - d->first) < 0)) {	/* for the port that was */
+			dp->total.expected++;
+			return NULL;
+		} else {
+			count_seq(dp, d, m->seq);
+		}
 	}
 	return likely(d && *pair < d->port->pairs) ? d : NULL;
 }
@@ -254,6 +377,8 @@ static void sort_batch(struct datapath *dp, unsigned n, uint64_t now_ns)
 			dp->last_wire_src = src;
 			learn_wire_note(dp->wire, src, now_ns);
 		}
+		if (unlikely(d->port->policy.vlan))
+			strip_tag(dp, d->port, p);
 		append(dp, d, pair, p);
 	}
 }
@@ -270,6 +395,7 @@ static void pop(struct datapath *dp, struct dp_port *d, struct dp_wait *w, unsig
 		w->head = f->next;
 		w->count--;
 		d->held--;
+		dp->held--;
 		nicq_recycle(dp->nicq, &p);
 	}
 	if (w->head == DP_NONE)
@@ -308,7 +434,7 @@ static unsigned gather(struct datapath *dp, const struct dp_wait *w)
 	for (uint32_t f = w->head; f != DP_NONE && n < VIRTQ_BATCH; f = dp->frame[f].next, n++) {
 		struct virtq_more *more = &dp->more[n];
 
-		dp->src[n] = (struct virtq_src){ dp->frame[f].data, dp->frame[f].len, NULL };
+		dp->src[n] = (struct virtq_src){ dp->frame[f].data, dp->frame[f].len, NULL, NULL };
 		if (likely(dp->frame[f].rest == DP_NONE))
 			continue;
 		*more = (struct virtq_more){ .piece = iov };
@@ -353,13 +479,24 @@ static unsigned gather_joined(struct datapath *dp, struct dp_wait *w, uint64_t f
 	return c->n;
 }
 
+/* Frames that a port may have waiting, as the program has it: what the others leave, and so it shrinks when they come. */
+static uint32_t share_of(const struct datapath *dp)
+{
+	uint32_t room = READ_ONCE(dp->room);
+
+	if (!room)
+		return 0;
+	room = room > dp->held ? room - dp->held : 0;
+	return room > VD_SHARE_MIN ? room : VD_SHARE_MIN;
+}
+
 /*
  * The guest has no buffers for what is left. It may wait within the port's share, but not for ever:
  * a frame that comes a tenth of a second late does more harm than one that is lost.
  */
 static void expire(struct datapath *dp, struct dp_port *d, struct dp_wait *w, uint64_t now_ns)
 {
-	uint32_t share = READ_ONCE(d->port->steering.share);
+	const uint32_t share = share_of(dp);
 	unsigned n = 0;
 
 	if (!w->count) {
@@ -370,8 +507,8 @@ static void expire(struct datapath *dp, struct dp_port *d, struct dp_wait *w, ui
 		w->since_ns = now_ns;
 	if (now_ns - w->since_ns > DP_HOLD_NS)
 		n = w->count;
-	else if (share && d->held > share)
-		n = d->held - share < w->count ? d->held - share : w->count;
+	else if (share && d->held > share)	/* each that goes leaves room for one more */
+		n = (d->held - share + 1) / 2 < w->count ? (d->held - share + 1) / 2 : w->count;
 	if (!n)
 		return;
 	d->drop_hold += n;
@@ -448,6 +585,7 @@ unusable:
 static void publish_position(struct datapath *dp, struct dp_port *d)
 {
 	WRITE_ONCE(dp->flow[d->port->index].consumed, d->expected - d->held);
+	WRITE_ONCE(dp->flow[VD_MAX_PORTS].consumed, dp->total.expected - dp->held);
 }
 
 /*
@@ -481,14 +619,51 @@ static void reconcile(struct datapath *dp, uint64_t now_ns)
 		d->snap_seq = READ_ONCE(dp->flow[i].seq);
 		d->snap_ns = now_ns;
 	}
+	/* Not the sum of what the ports found: those that are gone count, too. */
+	if ((int32_t)(dp->total.snap_seq - dp->total.expected) > 0)
+		WRITE_ONCE(dp->total.expected, dp->total.snap_seq);
+	dp->total.snap_seq = READ_ONCE(dp->flow[VD_MAX_PORTS].seq);
+	if ((int32_t)(dp->total.expected - dp->total.snap_seq) > 0)	/* a loss that was found twice */
+		WRITE_ONCE(dp->total.expected, dp->total.snap_seq);
+	WRITE_ONCE(dp->flow[VD_MAX_PORTS].consumed, dp->total.expected - dp->held);
 }
 
 bool datapath_missing(const struct datapath *dp)
 {
-	for (unsigned i = 0; i < dp->nport; i++)
-		if (dp->port[i] && (int32_t)(READ_ONCE(dp->flow[i].seq) - READ_ONCE(dp->port[i]->expected)) > 0)
-			return true;
-	return false;
+	return (int32_t)(READ_ONCE(dp->flow[VD_MAX_PORTS].seq) - READ_ONCE(dp->total.expected)) > 0;
+}
+
+/* Off the list of lists with frames, the lists' frames back to the NIC queue. */
+static void drop_waiting(struct datapath *dp, struct dp_port *d)
+{
+	uint32_t keep = 0;
+
+	for (uint32_t i = 0; i < dp->nbusy; i++)
+		if (dp->busy[i].port != d)
+			dp->busy[keep++] = dp->busy[i];
+	dp->nbusy = keep;
+	for (uint32_t i = 0; i < d->port->pairs; i++)
+		pop(dp, d, &d->wait[i], d->wait[i].count);
+	publish_position(dp, d);
+}
+
+void datapath_del_port(struct datapath *dp, struct port *p)
+{
+	struct dp_port *d = dp->port[p->index];
+	uint32_t keep = 0;
+
+	if (!d)
+		return;
+	drop_waiting(dp, d);
+	for (uint32_t i = 0; i < dp->nactive; i++)
+		if (dp->active[i]->stats != d)
+			dp->active[keep++] = dp->active[i];
+	dp->nactive = keep;
+	dp->pairs -= p->pairs;
+	dp->port[p->index] = NULL;
+	while (dp->nport && !dp->port[dp->nport - 1])
+		dp->nport--;
+	free_port(d);
 }
 
 void datapath_rx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
@@ -516,32 +691,12 @@ void datapath_rx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 	nicq_refill(dp->nicq);
 }
 
-unsigned datapath_deliver(struct datapath *dp, const uint8_t *frame, uint32_t len)
+unsigned datapath_deliver(struct datapath *dp, const uint8_t *frame, uint32_t len, uint64_t now_ns)
 {
-	struct virtq_src src = { frame, len, NULL };
-	unsigned ports = 0;
+	struct iovec piece = { (void *)frame, len };
+	const struct virtq_pkt pkt = { .chain = UINT16_MAX, .npieces = 1, .len = len, .piece = &piece };
+	struct dp_fwd f;
 
-	learn_wire_note(dp->wire, mac_load(frame + MAC_LEN), clock_now());
-	for (unsigned i = 0; i < dp->nport; i++) {
-		struct dp_port *d = dp->port[i];
-		struct virtq *vq;
-
-		if (!d)
-			continue;
-		vq = port_rxq(d->port, READ_ONCE(d->port->steering.pair[0]) % d->port->pairs);
-		if (!virtq_usable(vq) || !spin_trylock(&vq->lock)) {
-			d->drop_mcast++;
-			continue;
-		}
-		if (!virtq_usable(vq))
-			d->drop_mcast++;
-		else if (virtq_rx_put(vq, &src, 1))
-			ports++;
-		else
-			d->drop_mcast++;
-		if (virtq_publish(vq))
-			virtq_call(vq);
-		spin_unlock(&vq->lock);
-	}
-	return ports;
+	learn_wire_note(dp->wire, mac_load(frame + MAC_LEN), now_ns);
+	return forward_peek(&pkt, &f) ? local_to_all(dp, &pkt, &f, VD_PORT_NONE, true, now_ns) : 0;
 }

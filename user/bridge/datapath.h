@@ -31,13 +31,37 @@
 #include "xdp/nicq.h"
 
 #define DP_RX_BATCH 64
-#define DP_TX_BATCH 64			/* packets taken at once; frames of one turn beside other ports */
-#define DP_TX_TURN 128			/* frames of one turn of a virtqueue that has no other port beside it */
+#define DP_TX_BATCH 64			/* packets taken at once */
+#define DP_TX_ROOM 256			/* frames of one turn at most */
 #define DP_HOLD_NS 100000000ull		/* longest wait of a frame for a guest without buffers */
 #define DP_RECONCILE_NS 20000000ull	/* sequence numbers missing for so long are lost */
 #define DP_FORGET_NS 1000000000ull	/* source addresses are looked at again after so long */
 #define DP_LEARN_NS 1000000ull		/* a port's requests to learn an address are so far apart */
+#define DP_LOCAL_HOLD_NS 10000000ull	/* longest wait of a guest's packets for another guest without buffers */
+#define DP_OUT_PIECES (VIRTQ_PIECES + 4 * VIRTQ_BATCH)
+#define DP_MAX_FRAME 12288		/* of a frame made here: the longest that any MTU allows, and more */
 #define DP_NONE UINT32_MAX
+
+/* Counters of a port beside those that have a place of their own. */
+enum dp_count {
+	/* packets its guest sent, by where they went */
+	DP_TO_PORTS,
+	DP_TO_THE_HOST,
+	DP_TO_GROUPS,		/* broadcast and multicast */
+	/* and those that went nowhere */
+	DP_DROP_LOCK,		/* not from one of its own addresses */
+	DP_DROP_VLAN,		/* of a VLAN that it, or the receiver, is not in */
+	DP_DROP_STORM,		/* more broadcasts and multicasts than it may send */
+	DP_DROP_ISOLATED,	/* to or from an isolated port */
+	DP_DROP_LINK_LOCAL,	/* 802.1D addresses are not forwarded */
+	DP_DROP_SELF,		/* for itself */
+	DP_DROP_HOST,		/* the host did not take it */
+	/* packets for it from this host */
+	DP_FROM_PORTS,		/* from other ports and the host: delivered, or in a counter of drops */
+	DP_DROP_RATE,		/* beyond its limit */
+	DP_DROP_HEADER,		/* from the host, with a header that is not true of it */
+	DP_COUNTS
+};
 
 /* Ethernet frames on their way to one rx virtqueue, oldest first; linked by the number of their (first) UMEM frame. */
 struct dp_wait {
@@ -52,6 +76,7 @@ struct dp_port {
 	struct port *port;
 	struct dp_wait *wait;	/* per queue pair */
 	uint32_t held;		/* frames in all of them */
+	uint32_t first;		/* sequence number of the first frame that can be for it */
 	uint32_t expected;	/* next sequence number */
 	uint32_t snap_seq;	/* program's counter at snap_ns, for losses at the tail */
 	uint64_t snap_ns;
@@ -63,34 +88,78 @@ struct dp_port {
 	uint64_t drop_ring;	/* virtqueue stopped, disabled or broken when its frames came */
 	uint64_t drop_mcast;	/* broadcast and multicast that found no room or no running virtqueue */
 	uint64_t drop_uplink_down;	/* guest to NIC while the uplink is down */
+	uint64_t count[DP_COUNTS];
+
+	/* turns of sending */
+	struct dp_tx *tx;	/* its tx virtqueues whose home this NIC queue is */
+	uint32_t ntx;
+	uint32_t round, sent_round;	/* of the last turn; of the last one with something for the uplink */
+	int64_t deficit;	/* bytes it may still send in this round; negative: it has sent more */
 };
 
 /* A tx virtqueue whose home this NIC queue is. */
 struct dp_tx {
+	struct datapath *dp;
 	struct port *port;
 	struct dp_port *stats;
 	struct virtq *vq;
-	uint64_t last_src;	/* source address of its last frame */
 	uint32_t armed;		/* kicks are asked for: skip it until one comes */
+	uint16_t pair;
+	bool listed;		/* on datapath.active */
+	bool stuck;		/* its next packet has to wait for room, a receiver or its limit */
+	uint64_t idle_ns;	/* since when it is empty, 0 = it is not */
+	uint64_t hold_ns;	/* since when its packets wait for a receiver on this host, 0 = they do not */
+	/* the last packet with a destination of its own and no tag, and what came of it; last_dst 0: none */
+	uint64_t last_dst, last_src;
+	uint64_t checked_ns;	/* when that was found out anew */
+	uint32_t generation;	/* of the forwarding table then */
+	uint16_t last_vlan, last_dest;
+};
+
+/* Where a packet goes: a queue pair of a port (forward.h), or one of these. */
+enum dp_dest {
+	DP_TO_UPLINK = 0x8000,
+	DP_TO_HOST,
+	DP_TO_ALL,	/* uplink, host and the ports of its VLAN */
+	DP_TO_NOBODY,
+	DP_TO_MANY,	/* of a batch: not all of it to the same */
+};
+
+/* What was read of a packet, once, and decided. */
+struct dp_fwd {
+	uint8_t head[VIRTQ_HEAD];	/* its first bytes; zeroes behind its end */
+	uint16_t dest;		/* enum dp_dest, or a queue pair */
+	uint16_t vlan;		/* on the wire, 0 = untagged */
+	bool tagged;		/* @head has that tag already */
+	uint8_t why;		/* enum dp_count, with DP_TO_NOBODY */
 };
 
 struct datapath {
 	struct nicq *nicq;
 	struct vd_flow *flow;	/* this NIC queue's row of the flows map */
-	const struct fdb *fdb;
+	struct fdb *fdb;	/* workers only note in it when an address was seen */
 	struct learn_ring *learn;
 	struct learn_wire *wire;
 	int learn_fd;		/* tells the control thread of requests, -1 = no one listens */
 	uint32_t uplink_up;	/* written by control */
+	uint32_t room;		/* as vd_config's; written by control */
 	int reported_errno;	/* control only: send error last told of */
 	uint32_t unknown_port;	/* VD_PORT_NONE unless --unknown guest */
 
 	struct dp_port *port[VD_MAX_PORTS];
 	uint32_t nport;		/* highest index of a port, plus one */
-	struct dp_tx *tx;
-	uint32_t ntx, next_tx;	/* round robin */
-	uint32_t need;		/* chunks that the next frame to be sent needs, of which there was less room */
-	bool one_port;		/* all of @tx are of one port */
+	struct {
+		uint32_t expected, snap_seq;
+	} total;		/* of all ports, those that are gone included */
+	uint32_t held;		/* frames on all lists */
+	struct dp_tx **active;	/* tx virtqueues that are polled; the others have nothing, or are asked for kicks */
+	uint32_t nactive, next_tx;	/* round robin */
+	uint32_t pairs;		/* of all ports: room in @active and @busy */
+	uint32_t need;		/* chunks that the next frame to be sent needs, of which there was less room; 0 = enough */
+	uint32_t round;		/* of turns */
+	uint32_t senders, senders_now;	/* ports that sent to the uplink in the last round, in this one so far */
+	uint32_t rejected;	/* packets of the batch whose header was not true */
+	int host_fd;		/* the host's port, -1 = there is none */
 
 	struct dp_frame {
 		uint32_t next;	/* in the list, or DP_NONE */
@@ -126,6 +195,12 @@ struct datapath {
 	struct coalesce coalesce;
 	struct virtq_batch batch;
 	struct segment_plan plan;
+	struct dp_fwd fwd[VIRTQ_BATCH];
+	struct iovec out_piece[DP_OUT_PIECES];
+	uint8_t out_tag[VIRTQ_BATCH][4];
+	uint8_t out_head[VIRTQ_BATCH][SEGMENT_MAX_HEADERS];
+	uint8_t out_frame[DP_MAX_FRAME];
+	uint8_t flood[VNET_MAX_GSO + 64];
 };
 
 /* What a pass did, so that the worker knows whether and how long to sleep. */
@@ -141,9 +216,35 @@ struct dp_result {
  * @ports, @nports: ports to serve; tx virtqueue j is ours when j mod @nqueues == nicq->id
  * Control thread. Return: 0 or -ENOMEM.
  */
-int datapath_create(struct nicq *nicq, struct vd_flow *flow, const struct fdb *fdb, struct port *const *ports,
+int datapath_create(struct nicq *nicq, struct vd_flow *flow, struct fdb *fdb, struct port *const *ports,
 		    uint32_t nports, uint32_t nqueues, struct datapath **out);
 void datapath_destroy(struct datapath *dp);
+
+/**
+ * datapath_add_port() - serve another port
+ * Control thread, the worker parked or not started. Return: 0 or -ENOMEM, then nothing has changed.
+ */
+int datapath_add_port(struct datapath *dp, struct port *p, uint32_t nqueues);
+
+/**
+ * datapath_del_port() - serve it no longer; its frames go back, what is still on its way counts as a stray
+ * Control thread, the worker parked or not started.
+ */
+void datapath_del_port(struct datapath *dp, struct port *p);
+
+/* Its addresses or its policy changed: nothing that was decided for it holds any longer. Worker parked. */
+void datapath_forget(struct datapath *dp, const struct port *p);
+
+/* Poll a tx virtqueue from now on. Worker. */
+void datapath_activate(struct datapath *dp, struct dp_tx *tx);
+/* All of them: something changed. Worker. */
+void datapath_activate_all(struct datapath *dp);
+
+/* Tells the control thread that there are requests on dp->learn. */
+void datapath_notify(const struct datapath *dp);
+
+/* Short names for status, one per enum dp_count. */
+const char *datapath_count_name(enum dp_count c);
 
 /* One bounded pass in each direction. Worker. */
 void datapath_rx(struct datapath *dp, uint64_t now_ns, struct dp_result *res);
@@ -164,9 +265,9 @@ bool datapath_arm(struct datapath *dp);
 bool datapath_missing(const struct datapath *dp);
 
 /**
- * datapath_deliver() - hand one frame to the rx virtqueues of all usable ports (broadcast, multicast)
+ * datapath_deliver() - hand one frame from the wire to all ports of its VLAN (broadcast, multicast)
  * Worker. Return: number of ports that got it.
  */
-unsigned datapath_deliver(struct datapath *dp, const uint8_t *frame, uint32_t len);
+unsigned datapath_deliver(struct datapath *dp, const uint8_t *frame, uint32_t len, uint64_t now_ns);
 
 #endif

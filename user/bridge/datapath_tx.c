@@ -1,58 +1,44 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
- * Guest to NIC. Theory of operation: a plain packet is copied into one UMEM
- * frame and that is all. Everything else (a checksum or segmentation that the
- * guest left to us, a frame longer than a chunk) takes the way through
- * segment_plan() and segment_write(), frame by frame.
+ * From guests. Theory of operation: a batch is taken from a ring, forward.h says
+ * where each packet goes, and then they go there: all to the same place nearly
+ * always, else what goes to the uplink first, then group by group. Packets are
+ * given back in the order of the ring, so what one of them has to wait for holds
+ * up those behind it; for others than the uplink that has an end (see below).
  *
- * A turn of a virtqueue is counted in frames, not in packets, so a guest that
- * sends packets of 64 KiB gets no more of the NIC than one that sends short
- * ones. A packet that does not fit into its turn stays in the ring, untouched,
- * and vq->resume says how much of it is out already, in bytes of payload: the
- * MTU may change meanwhile, and then some of it goes out again, but none is left
- * out. The guest may change it too; then it sent something else, that is all.
+ * To the uplink a plain packet is copied into one UMEM frame and that is all.
+ * Everything else (a checksum or segmentation that the guest left to us, a frame
+ * longer than a chunk) takes the way through segment_plan() and segment_write(),
+ * frame by frame. A packet that finds room for a part of its frames stays in the
+ * ring, untouched, and vq->resume says how much of it is out already, in bytes of
+ * payload: the MTU may change meanwhile, and then some of it goes out again, but
+ * none is left out. The guest may change it too; then it sent something else,
+ * that is all. A frame of several chunks that finds room for some of them has the
+ * next turn, and nobody else sends before it: what others take would never be
+ * enough again.
  *
- * A frame of several chunks that finds room for some of them has the next turn,
- * and nobody else sends before it: what others take would never be enough again.
+ * Ports take turns: deficit round robin in bytes, with a fixed charge for each
+ * frame, because short frames cost no less to move than long ones. Where several
+ * ports send, none of them has more than its part of the frames that are out.
+ *
+ * A receiver on this host without buffers: as long as all packets in sight are
+ * for it they wait, DP_LOCAL_HOLD_NS at most; where others wait behind them, they
+ * are dropped at once, so a guest that takes nothing holds up nobody.
  */
 #include <errno.h>
 #include <unistd.h>
 
-#include "bridge/datapath.h"
+#include "bridge/forward.h"
+#include "bridge/local.h"
 #include "bridge/mac.h"
 
-/*
- * Source addresses we do not know yet go to the control thread, which decides. A guest that makes up a new
- * one for every packet, or sends from more than it may have, does not keep that thread busy.
- */
-static void note_source(struct datapath *dp, struct dp_tx *tx, uint64_t src, uint64_t now_ns)
-{
-	struct learn_request req = { .mac = src, .when_ns = now_ns, .port = tx->port->index };
-	uint64_t one = 1;
-
-	tx->last_src = src;
-	if (tx->port->cfg.nmac || fdb_lookup(dp->fdb, src) == tx->port->index)
-		return;
-	if (now_ns - tx->stats->learn_ns < DP_LEARN_NS || !learn_push(dp->learn, &req)) {
-		tx->last_src = 0;
-		return;
-	}
-	tx->stats->learn_ns = now_ns;
-	if (dp->learn_fd >= 0 && write(dp->learn_fd, &one, sizeof(one)) < 0)
-		return;	/* our own eventfd, non-blocking: full means it is signalled already */
-}
-
-/*
- * An address that was refused may be free by now, one that was known may have been taken out, and one that
- * is heard from the wire all the time must stay on record as heard.
- */
-static void forget_sources(struct datapath *dp, uint64_t now_ns)
-{
-	dp->forget_ns = now_ns;
-	dp->last_wire_src = 0;
-	for (uint32_t i = 0; i < dp->ntx; i++)
-		dp->tx[i].last_src = 0;
-}
+#define FRAME_CHARGE 512	/* bytes that each frame counts for, beside its own */
+#define QUANTUM (64 * (1514 + FRAME_CHARGE))	/* of one turn */
+#define MIN_CAP 64		/* frames that a port may always have out for sending */
+#define GETS 4			/* batches of one turn at most */
+#define GETS_ALONE 2		/* where nobody waits for one: so that receiving is not late */
+#define IDLE_NS 50000ull	/* a ring that is empty for so long is asked for kicks */
+#define FEW 4			/* rings that are polled whether or not they are idle */
 
 static void discard(struct datapath *dp, struct virtq *vq, uint64_t *counter, unsigned n)
 {
@@ -61,14 +47,39 @@ static void discard(struct datapath *dp, struct virtq *vq, uint64_t *counter, un
 	virtq_tx_put(vq, &dp->batch, n);
 }
 
+/* --- to the uplink --------------------------------------------------------- */
+
+/* Bytes of the tag that a packet gets. */
+static inline uint32_t tag_len(const struct dp_fwd *f)
+{
+	return f->vlan && !f->tagged ? VLAN_TAG_LEN : 0;
+}
+
+/* What was decided on goes over the @len bytes of a frame at @to, and its tag in front: @tag bytes are free there. */
+static inline void finish_head(uint8_t *to, uint32_t len, const struct dp_fwd *f, uint32_t tag)
+{
+	if (likely(len >= VIRTQ_HEAD))
+		__builtin_memcpy(to, f->head, VIRTQ_HEAD);
+	else
+		memcpy(to, f->head, len);
+	if (likely(!tag))
+		return;
+	memcpy(to - VLAN_TAG_LEN, f->head, 2 * MAC_LEN);
+	to += 2 * MAC_LEN - VLAN_TAG_LEN;
+	to[0] = 0x81;
+	to[1] = 0;
+	to[2] = (uint8_t)(f->vlan >> 8);
+	to[3] = (uint8_t)f->vlan;
+}
+
 /* Buffers for one Ethernet frame, as many chunks as it needs. The room was checked. Return: how many, 0 = none. */
-static unsigned take_buffers(struct nicq *q, uint32_t len, uint32_t *frame, struct iovec *to)
+static unsigned take_buffers(struct nicq *q, uint32_t port, uint32_t len, uint32_t *frame, struct iovec *to)
 {
 	const uint32_t room = NICQ_MAX_FRAME(q->frames.chunk);
 	unsigned n = 0;
 
 	do {
-		uint8_t *buf = nicq_tx_buf(q, &frame[n]);
+		uint8_t *buf = nicq_tx_buf(q, port, &frame[n]);
 
 		if (unlikely(!buf)) {	/* cannot be: the room was checked */
 			q->stats.tx_errors++;
@@ -83,27 +94,30 @@ static unsigned take_buffers(struct nicq *q, uint32_t len, uint32_t *frame, stru
 }
 
 /* One of the Ethernet frames of a packet. Return: false when the guest's memory broke. */
-static bool send_frame(struct datapath *dp, struct dp_tx *tx, const struct virtq_pkt *p, uint32_t i, uint64_t now_ns)
+static bool send_frame(struct datapath *dp, struct dp_tx *tx, const struct virtq_pkt *p, const struct dp_fwd *f,
+		       uint32_t i)
 {
-	uint32_t frame[NICQ_PIECES];
+	uint32_t frame[NICQ_PIECES], tag = tag_len(f), len = segment_len(&dp->plan, i);
 	struct iovec to[NICQ_PIECES];
-	unsigned n = take_buffers(dp->nicq, segment_len(&dp->plan, i), frame, to);
-	uint64_t src;
+	unsigned n = take_buffers(dp->nicq, tx->port->index, len + tag, frame, to);
+	uint8_t *start;
 
 	if (unlikely(!n))
 		return true;
+	start = (uint8_t *)to[0].iov_base + tag;
+	to[0].iov_base = start;
+	to[0].iov_len -= tag;
 	/* Of a frame in pieces, a kernel that finishes the checksum in software sums the first piece only. */
-	dp->plan.leave_checksum = dp->nicq->tx_checksum && n == 1 && segment_is_for_device(&dp->plan, p);
+	dp->plan.leave_checksum = dp->nicq->tx_checksum && n == 1 && !tag && segment_is_for_device(&dp->plan, p);
 	segment_write(&dp->plan, p, i, to, n);
+	finish_head(start, len, f, tag);
 	__atomic_signal_fence(__ATOMIC_SEQ_CST);	/* the mark is set by a handler on this thread */
 	if (unlikely(gmem_broken(tx->vq->mem))) {	/* zeroes, not the guest's packet */
 		while (n)
 			nicq_tx_cancel(dp->nicq, frame[--n]);
 		return false;
 	}
-	src = mac_load((const uint8_t *)to[0].iov_base + MAC_LEN);
-	if (unlikely(src != tx->last_src))
-		note_source(dp, tx, src, now_ns);
+	to[0].iov_len += tag;
 	for (unsigned k = 0; k < n; k++) {
 		nicq_tx_stage(dp->nicq, frame[k], (uint32_t)to[k].iov_len, k + 1 < n);
 		if (unlikely(dp->plan.leave_checksum))
@@ -128,14 +142,16 @@ static void count_offload(struct virtq *vq, const struct virtq_pkt *p, uint32_t 
  * in the ring, and the next turn goes on with the frame that vq->resume says. Return: false when it stays.
  */
 static __attribute__((noinline)) bool send_complex(struct datapath *dp, struct dp_tx *tx, const struct virtq_pkt *p,
-						     unsigned *room, uint64_t now_ns)
+						     const struct dp_fwd *f, unsigned *room)
 {
-	const uint32_t chunk = NICQ_MAX_FRAME(dp->nicq->frames.chunk);
+	const uint32_t chunk = NICQ_MAX_FRAME(dp->nicq->frames.chunk), tag = tag_len(f);
 	struct virtq *vq = tx->vq;
 	enum virtq_error e = segment_plan(&dp->plan, p, vq->max_frame);
 	uint32_t first, i;
 	bool done;
 
+	if (!e && dp->plan.frame_len + tag > vq->max_frame)
+		e = VIRTQ_DROP_LONG;
 	if (unlikely(e)) {
 		dp->batch.chain[p->chain].drop = e;
 		vq->resume = 0;
@@ -143,13 +159,13 @@ static __attribute__((noinline)) bool send_complex(struct datapath *dp, struct d
 	}
 	first = dp->plan.mss ? vq->resume / dp->plan.mss : 0;
 	for (i = first; i < dp->plan.nframes; i++) {
-		unsigned need = (segment_len(&dp->plan, i) + chunk - 1) / chunk;
+		unsigned need = (segment_len(&dp->plan, i) + tag + chunk - 1) / chunk;
 
 		if (need > *room) {
 			dp->need = need;
 			break;
 		}
-		if (unlikely(!send_frame(dp, tx, p, i, now_ns)))
+		if (unlikely(!send_frame(dp, tx, p, f, i)))
 			break;
 		*room -= need;
 	}
@@ -165,47 +181,174 @@ static inline bool is_plain(const struct virtq_pkt *p, uint32_t chunk)
 	       p->len <= chunk;
 }
 
-/* Copies a batch into frames and stages them. Return: packets that are done; *@room: frames that may still be sent. */
-static unsigned send_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, unsigned *room, uint64_t now_ns)
+/* One packet. Return: false when it stays in the ring: there is no room, or the guest's memory broke. */
+static inline bool send_packet(struct datapath *dp, struct dp_tx *tx, const struct virtq_pkt *p, const struct dp_fwd *f,
+			       unsigned *room)
 {
-	const uint32_t chunk = NICQ_MAX_FRAME(dp->nicq->frames.chunk);
-	const struct gmem *mem = tx->vq->mem;
-	struct virtq_batch *b = &dp->batch;
+	const uint32_t tag = tag_len(f);
+	uint32_t frame;
+	uint8_t *buf;
+
+	if (unlikely(!*room)) {
+		dp->need = 1;
+		return false;
+	}
+	if (unlikely(tag || !is_plain(p, NICQ_MAX_FRAME(dp->nicq->frames.chunk)))) {
+		if (!is_plain(p, NICQ_MAX_FRAME(dp->nicq->frames.chunk) - tag) || p->len + tag > tx->vq->max_frame)
+			return send_complex(dp, tx, p, f, room);
+	}
+	buf = nicq_tx_buf(dp->nicq, tx->port->index, &frame);
+	--*room;
+	if (unlikely(!buf)) {	/* cannot be: the room was checked */
+		dp->nicq->stats.tx_errors++;
+		return true;
+	}
+	virtq_pkt_copy(p, buf + tag);
+	finish_head(buf + tag, p->len, f, tag);
+	__atomic_signal_fence(__ATOMIC_SEQ_CST);	/* the mark is set by a handler on this thread */
+	if (unlikely(gmem_broken(tx->vq->mem))) {	/* zeroes, not the guest's packet */
+		nicq_tx_cancel(dp->nicq, frame);
+		return false;
+	}
+	nicq_tx_stage(dp->nicq, frame, p->len + tag, false);
+	return true;
+}
+
+/* A batch that is all for the uplink. Return: packets that are done; *@room: frames that may still be sent. */
+static unsigned send_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, unsigned *room)
+{
+	const struct virtq_pkt *p = dp->batch.pkt;
 	unsigned i;
 
-	for (i = 0; i < n && *room; i++) {
-		const struct virtq_pkt *p = &b->pkt[i];
-		uint32_t frame;
-		uint8_t *buf;
-		uint64_t src;
-
-		if (unlikely(!is_plain(p, chunk))) {
-			if (!send_complex(dp, tx, p, room, now_ns))
-				break;
-			continue;
-		}
-		buf = nicq_tx_buf(dp->nicq, &frame);
-		--*room;
-		if (unlikely(!buf)) {	/* cannot be: the room was checked */
-			dp->nicq->stats.tx_errors++;
-			continue;
-		}
+	for (i = 0; i < n; i++) {
 		if (likely(i + 1 < n))		/* the next one comes from the guest's core meanwhile */
-			copy_fetch_from(p[1].piece->iov_base, p[1].piece->iov_len);
-		virtq_pkt_copy(p, buf);
-		__atomic_signal_fence(__ATOMIC_SEQ_CST);	/* the mark is set by a handler on this thread */
-		if (unlikely(gmem_broken(mem))) {	/* zeroes, not the guest's packet */
-			nicq_tx_cancel(dp->nicq, frame);
+			copy_fetch_from(p[i + 1].piece->iov_base, p[i + 1].piece->iov_len);
+		if (!send_packet(dp, tx, &p[i], &dp->fwd[i], room))
 			break;
-		}
-		src = mac_load(buf + MAC_LEN);
-		if (unlikely(src != tx->last_src))
-			note_source(dp, tx, src, now_ns);
-		nicq_tx_stage(dp->nicq, frame, p->len, false);
 	}
-	virtq_tx_put(tx->vq, b, i);
 	return i;
 }
+
+/* --- to many places ---------------------------------------------------------- */
+
+/*
+ * Broadcast and multicast: from a copy of our own, so that everybody gets the same. What the uplink has no room for
+ * stays with all of it. Return: false when it stays.
+ */
+static bool send_to_all(struct datapath *dp, struct dp_tx *tx, const struct virtq_pkt *p, const struct dp_fwd *f,
+			unsigned *room, bool up, uint64_t now_ns)
+{
+	struct iovec piece = { dp->flood, p->len };
+	struct virtq_pkt copy = *p;
+
+	if (p->len > sizeof(dp->flood)) {	/* cannot be: no packet is that long */
+		dp->batch.chain[p->chain].drop = VIRTQ_DROP_LONG;
+		return true;
+	}
+	virtq_pkt_copy(p, dp->flood);
+	memcpy(dp->flood, f->head, p->len < VIRTQ_HEAD ? p->len : VIRTQ_HEAD);
+	copy.piece = &piece;
+	copy.npieces = 1;
+	if (up && !send_packet(dp, tx, &copy, f, room))
+		return false;
+	if (dp->batch.chain[p->chain].drop)
+		return true;
+	tx->stats->count[DP_TO_GROUPS]++;
+	if (dp->host_fd >= 0)
+		local_to_host(dp, tx->stats, &copy, f);
+	tx->stats->deficit -= (int64_t)(p->len + FRAME_CHARGE) *
+			      local_to_all(dp, &copy, f, tx->port->index, false, now_ns);
+	return true;
+}
+
+/* What goes to the uplink, or also there, or nowhere. Return: packets that may be finished, from the first on. */
+static unsigned send_outwards(struct datapath *dp, struct dp_tx *tx, unsigned n, unsigned *room, bool up, uint64_t now_ns)
+{
+	for (unsigned i = 0; i < n; i++) {
+		const struct virtq_pkt *p = &dp->batch.pkt[i];
+		const struct dp_fwd *f = &dp->fwd[i];
+
+		if (f->dest == DP_TO_NOBODY) {
+			tx->stats->count[f->why]++;
+		} else if (f->dest == DP_TO_HOST) {
+			tx->stats->count[DP_TO_THE_HOST]++;
+			local_to_host(dp, tx->stats, p, f);
+		} else if (f->dest == DP_TO_ALL) {
+			if (!send_to_all(dp, tx, p, f, room, up, now_ns))
+				return i;
+		} else if (f->dest == DP_TO_UPLINK && !up) {
+			tx->stats->drop_uplink_down++;
+		} else if (f->dest == DP_TO_UPLINK && !send_packet(dp, tx, p, f, room)) {
+			return i;
+		}
+	}
+	return n;
+}
+
+/* The packets of @b that are for one queue pair, as many of the first @n as are left; they are taken off dp->fwd. */
+static unsigned pick_group(struct datapath *dp, uint8_t *index, unsigned from, unsigned n)
+{
+	const uint16_t dest = dp->fwd[from].dest;
+	unsigned m = 0;
+
+	for (unsigned i = from; i < n; i++) {
+		if (dp->fwd[i].dest != dest)
+			continue;
+		index[m++] = (uint8_t)i;
+		dp->fwd[i].dest = DP_TO_NOBODY;
+	}
+	return m;
+}
+
+/* A batch for many places. What a receiver on this host cannot take at once is dropped: others wait behind it. */
+static unsigned send_mixed(struct datapath *dp, struct dp_tx *tx, unsigned n, unsigned *room, bool up, uint64_t now_ns)
+{
+	uint8_t index[VIRTQ_BATCH];
+
+	n = send_outwards(dp, tx, n, room, up, now_ns);
+	for (unsigned i = 0; i < n; i++) {
+		const uint16_t dest = dp->fwd[i].dest;
+		struct local_batch b = { dp->batch.pkt, dp->fwd, index, 0 };
+		unsigned done;
+
+		if (dest >= DP_TO_UPLINK)
+			continue;
+		b.n = pick_group(dp, index, i, n);
+		dp->rejected = 0;
+		done = local_deliver(dp, dest, &b, now_ns);
+		local_drop(dp, dest, b.n - done);
+		tx->stats->count[DP_TO_PORTS] += b.n - dp->rejected;
+	}
+	return n;
+}
+
+/* A batch that is all for one queue pair of a port. Return: packets that are done. */
+static unsigned send_local(struct datapath *dp, struct dp_tx *tx, uint16_t dest, unsigned n, uint64_t now_ns)
+{
+	static const uint8_t index[VIRTQ_BATCH] = {
+		0,  1,	2,  3,	4,  5,	6,  7,	8,  9,	10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 20, 21,
+		22, 23, 24, 25, 26, 27, 28, 29, 30, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40, 41, 42, 43,
+		44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63,
+	};
+	const struct local_batch b = { dp->batch.pkt, dp->fwd, index, n };
+	unsigned done;
+
+	dp->rejected = 0;
+	done = local_deliver(dp, dest, &b, now_ns);
+	if (likely(done == n)) {
+		tx->hold_ns = 0;
+	} else if (done || !tx->hold_ns) {
+		tx->hold_ns = now_ns;
+	} else if (now_ns - tx->hold_ns > DP_LOCAL_HOLD_NS) {
+		/* It has taken nothing for long: until it does, what is for it is dropped. */
+		local_drop(dp, dest, n);
+		done = n;
+	}
+	tx->stats->count[DP_TO_PORTS] += done - dp->rejected;
+	return done;
+}
+
+/* --- turns ------------------------------------------------------------------- */
 
 /* The packet that was half sent is at the ring's front, unless the guest changed it: then nothing is left of it. */
 static __attribute__((noinline)) void check_resume(struct datapath *dp, struct virtq *vq)
@@ -216,80 +359,226 @@ static __attribute__((noinline)) void check_resume(struct datapath *dp, struct v
 		vq->resume = 0;
 }
 
-/* One tx virtqueue, one batch, lock held. Return: packets taken; *@room: frames that may still be sent. */
-static unsigned tx_ring(struct datapath *dp, struct dp_tx *tx, unsigned *room, bool up, uint64_t now_ns)
+/* How many of the batch's first @n packets the port's limit allows now. */
+static unsigned within_limit(const struct datapath *dp, const struct dp_tx *tx, unsigned n, uint64_t now_ns)
 {
+	struct vd_limit l = tx->port->policy.tx;
+	unsigned i;
+
+	for (i = 0; i < n; i++)
+		if (!vd_limit_take(&l, dp->batch.pkt[i].len, now_ns))
+			break;
+	return i;
+}
+
+static void charge_limit(const struct datapath *dp, struct dp_tx *tx, unsigned n, uint64_t now_ns)
+{
+	for (unsigned i = 0; i < n; i++)
+		vd_limit_charge(&tx->port->policy.tx, dp->batch.pkt[i].len, now_ns);
+}
+
+/* The first @n packets of the batch, each to its place. Return: packets that are done. */
+static unsigned send(struct datapath *dp, struct dp_tx *tx, unsigned n, unsigned *room, bool up, uint64_t now_ns)
+{
+	uint16_t dest = forward_batch(dp, tx, n, now_ns);
+
+	if (likely(dest == DP_TO_UPLINK && up))
+		return send_batch(dp, tx, n, room);
+	if (dest < DP_TO_UPLINK)
+		return send_local(dp, tx, dest, n, now_ns);
+	return send_mixed(dp, tx, n, room, up, now_ns);
+}
+
+/* One tx virtqueue, one batch, lock held. Return: packets that are done; *@stuck: the next one has to wait. */
+static unsigned tx_ring(struct datapath *dp, struct dp_tx *tx, unsigned *room, bool up, bool *stuck, uint64_t now_ns)
+{
+	const bool limited = tx->port->policy.tx_limited;
 	struct virtq *vq = tx->vq;
-	unsigned n;
+	unsigned n, max = DP_TX_BATCH, got;
 
 	if (unlikely(vq->notify_armed))
 		virtq_disarm(vq);
-	n = virtq_tx_get(vq, &dp->batch, *room < DP_TX_BATCH ? *room : DP_TX_BATCH);
+	if (tx->last_dest == DP_TO_UPLINK && *room && *room < max)	/* no use to look at more than can go */
+		max = *room;
+	got = n = virtq_tx_get(vq, &dp->batch, max);
 	if (unlikely(vq->resume))
 		check_resume(dp, vq);
 	if (!n)
 		goto publish;
-	if (unlikely(!READ_ONCE(vq->enabled)))	/* started but disabled: consume and discard */
+	if (unlikely(!READ_ONCE(vq->enabled))) {	/* started but disabled: consume and discard */
 		discard(dp, vq, &vq->stats.errors[VIRTQ_DROP_DISABLED], n);
-	else if (unlikely(!up))
-		discard(dp, vq, &tx->stats->drop_uplink_down, n);
-	else
-		n = send_batch(dp, tx, n, room, now_ns);
+		goto publish;
+	}
+	if (unlikely(limited))
+		n = within_limit(dp, tx, n, now_ns);
+	n = send(dp, tx, n, room, up, now_ns);
+	if (unlikely(limited))
+		charge_limit(dp, tx, n, now_ns);
+	virtq_tx_put(vq, &dp->batch, n);
+	*stuck = n < got;
 publish:
 	if (virtq_publish(vq))
 		virtq_call(vq);
 	return n;
 }
 
-/* One tx virtqueue's turn, lock held. Return: false when its next frame needs more room than there is. */
-static bool tx_turn(struct datapath *dp, struct dp_tx *tx, unsigned room, bool up, uint64_t now_ns,
-		    struct dp_result *res)
+/* What a turn costs: bytes, and a charge for each frame; a large packet counts as the frames it is cut into. */
+static int64_t charge(uint64_t packets, uint64_t bytes)
 {
-	const unsigned before = room;
+	return (int64_t)(bytes + bytes / 1514 * FRAME_CHARGE + packets * FRAME_CHARGE);
+}
 
-	dp->need = 1;
-	res->work += tx_ring(dp, tx, &room, up, now_ns);
-	if (tx->vq->kickfd < 0)
-		res->polled = true;
-	/* Frames of a packet that is not done yet are work too. */
-	if (unlikely(dp->need > room))
-		res->work += before - room;
-	return likely(dp->need <= before);
+/* One tx virtqueue's turn, lock held. Return: packets that are done. */
+static unsigned tx_turn(struct datapath *dp, struct dp_tx *tx, unsigned *room, bool up, uint64_t now_ns)
+{
+	const unsigned gets = dp->nactive > 1 ? GETS : GETS_ALONE;
+	struct dp_port *d = tx->stats;
+	struct virtq *vq = tx->vq;
+	unsigned total = 0, n;
+	bool stuck = false;
+
+	for (unsigned i = 0; i < gets && d->deficit > 0 && !stuck; i++) {
+		uint64_t bytes = vq->stats.bytes;
+
+		n = tx_ring(dp, tx, room, up, &stuck, now_ns);
+		d->deficit -= charge(n, vq->stats.bytes - bytes);
+		total += n;
+		if (n < DP_TX_BATCH)
+			break;
+	}
+	tx->stuck = stuck;
+	return total;
+}
+
+/* Frames that a port may have out for sending: all there are when it is alone. */
+static uint32_t cap(const struct datapath *dp)
+{
+	uint32_t part = dp->senders > 1 ? dp->nicq->tx_limit / dp->senders : dp->nicq->tx_limit;
+
+	return part > MIN_CAP ? part : MIN_CAP;
+}
+
+/* Frames of a turn: what the NIC takes, and of that what the port may have. */
+static unsigned room_for(struct datapath *dp, const struct dp_tx *tx)
+{
+	uint32_t out = dp->nicq->tx_of[tx->port->index], may = cap(dp);
+
+	return out >= may ? 0 : nicq_tx_room(dp->nicq, may - out < DP_TX_ROOM ? may - out : DP_TX_ROOM);
+}
+
+static void new_round(struct datapath *dp, struct dp_port *d)
+{
+	if (d->round == dp->round)
+		return;
+	d->round = dp->round;
+	d->deficit = d->deficit + QUANTUM < QUANTUM ? d->deficit + QUANTUM : QUANTUM;
+}
+
+/* A ring without packets: polled on for a moment, then it is asked for kicks. Lock held. Return: false when it is. */
+static bool still_polled(struct datapath *dp, struct dp_tx *tx, uint64_t now_ns)
+{
+	if (!tx->idle_ns || dp->nactive <= FEW || tx->vq->kickfd < 0) {
+		tx->idle_ns = tx->idle_ns ? tx->idle_ns : now_ns;
+		return true;
+	}
+	if (now_ns - tx->idle_ns < IDLE_NS)
+		return true;
+	WRITE_ONCE(tx->armed, 1);	/* the mark first: a kick that comes right now must find it and clear it */
+	if (!virtq_arm(tx->vq))
+		return false;
+	WRITE_ONCE(tx->armed, 0);
+	return true;
+}
+
+/* A ring on the list of active ones. Return: false when it leaves the list. */
+static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, bool *closed, uint64_t now_ns, struct dp_result *res)
+{
+	struct virtq *vq = tx->vq;
+	unsigned room, before, done = 0;
+	bool keep = true;
+
+	if (READ_ONCE(tx->armed) || !READ_ONCE(vq->started) || READ_ONCE(vq->broken))
+		return false;
+	new_round(dp, tx->stats);
+	if (unlikely(tx->stats->deficit <= 0)) {
+		res->again = true;
+		return true;
+	}
+	before = room = !up ? DP_TX_ROOM : *closed ? 0 : room_for(dp, tx);
+	if (unlikely(!room && tx->stuck && tx->last_dest == DP_TO_UPLINK)) {
+		res->waiting = true;	/* the NIC is the bottleneck: the guest's packets stay where they are */
+		return true;
+	}
+	if (!spin_trylock(&vq->lock)) {
+		res->again = true;
+		return true;
+	}
+	dp->need = 0;
+	if (READ_ONCE(vq->started) && !READ_ONCE(vq->broken)) {
+		done = tx_turn(dp, tx, &room, up, now_ns);
+		if (vq->kickfd < 0)
+			res->polled = true;
+		if (done || tx->stuck)
+			tx->idle_ns = 0;
+		else
+			keep = still_polled(dp, tx, now_ns);
+	}
+	spin_unlock(&vq->lock);
+	res->work += done;
+	if (room < before) {
+		dp->senders_now += tx->stats->sent_round != dp->round;
+		tx->stats->sent_round = dp->round;
+		if (!done)	/* frames of a packet that is not done yet are work too */
+			res->work++;
+	}
+	if (unlikely(tx->stuck)) {
+		res->waiting = true;
+		/* Whoever finds too little room for a long frame has the next turn. */
+		if (dp->need > 1 && room + 1 > 0)
+			*closed = true;
+	}
+	return keep;
+}
+
+void datapath_activate(struct datapath *dp, struct dp_tx *tx)
+{
+	if (tx->listed)
+		return;
+	tx->listed = true;
+	tx->idle_ns = 0;
+	dp->active[dp->nactive++] = tx;
 }
 
 void datapath_tx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 {
-	const unsigned want = dp->one_port ? DP_TX_TURN : DP_TX_BATCH;
-	bool up = READ_ONCE(dp->uplink_up), fits = true;
-	uint32_t start = dp->next_tx;
+	const uint32_t n = dp->nactive, start = n ? dp->next_tx % n : 0;
+	bool up = READ_ONCE(dp->uplink_up), closed = false, gone = false;
 	int ret;
 
-	if (unlikely(now_ns - dp->forget_ns >= DP_FORGET_NS))
-		forget_sources(dp, now_ns);
-	dp->need = 1;
-	for (uint32_t i = 0; i < dp->ntx; i++) {
-		struct dp_tx *tx = &dp->tx[(start + i) % dp->ntx];
-		struct virtq *vq = tx->vq;
-		unsigned room;
+	dp->round++;
+	dp->senders_now = 0;
+	dp->next_tx = start + 1;
+	for (uint32_t i = 0; i < n; i++) {
+		const uint32_t at = start + i < n ? start + i : start + i - n;
+		struct dp_tx *tx = dp->active[at];
+		const bool was_closed = closed;
 
-		if (READ_ONCE(tx->armed) || !READ_ONCE(vq->started) || READ_ONCE(vq->broken))
-			continue;
-		room = likely(up) ? nicq_tx_room(dp->nicq, want) : want;
-		if (room) {
-			if (!spin_trylock(&vq->lock)) {
-				res->again = true;
-				continue;
-			}
-			if (READ_ONCE(vq->started) && !READ_ONCE(vq->broken))
-				fits = tx_turn(dp, tx, room, up, now_ns, res);
-			spin_unlock(&vq->lock);
+		if (!visit(dp, tx, up, &closed, now_ns, res)) {
+			tx->listed = false;
+			gone = true;
 		}
-		if (!room || unlikely(!fits)) {	/* the NIC is the bottleneck: the guest's packets stay where they are */
-			res->waiting = true;
-			dp->next_tx = (start + i) % dp->ntx;
-			break;
-		}
+		if (unlikely(closed && !was_closed))
+			dp->next_tx = at;
 	}
+	if (gone) {
+		uint32_t keep = 0;
+
+		for (uint32_t i = 0; i < n; i++)
+			if (dp->active[i]->listed)
+				dp->active[keep++] = dp->active[i];
+		dp->nactive = keep;
+	}
+	dp->senders = dp->senders_now;
 	ret = nicq_tx_flush(dp->nicq);
 	if (up && (ret == -EAGAIN || nicq_tx_unsent(dp->nicq)))
 		res->waiting = true;
@@ -297,12 +586,10 @@ void datapath_tx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 
 bool datapath_arm(struct datapath *dp)
 {
-	/* While nothing can be sent, a guest's packets are no reason to stay awake. */
-	bool can_send = !READ_ONCE(dp->uplink_up) || !dp->ntx || nicq_tx_room(dp->nicq, dp->need) >= dp->need;
 	bool work = false;
 
-	for (uint32_t i = 0; i < dp->ntx; i++) {
-		struct dp_tx *tx = &dp->tx[i];
+	for (uint32_t i = 0; i < dp->nactive; i++) {
+		struct dp_tx *tx = dp->active[i];
 		struct virtq *vq = tx->vq;
 
 		if (READ_ONCE(tx->armed) || !READ_ONCE(vq->started) || READ_ONCE(vq->broken) ||
@@ -317,7 +604,8 @@ bool datapath_arm(struct datapath *dp)
 			WRITE_ONCE(tx->armed, 1);
 			if (virtq_arm(vq)) {
 				WRITE_ONCE(tx->armed, 0);
-				work |= can_send;
+				/* What waits for room, for a receiver or for its limit is no reason to stay awake. */
+				work |= !tx->stuck;
 			}
 		}
 		spin_unlock(&vq->lock);

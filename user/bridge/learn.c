@@ -41,7 +41,7 @@ enum learn_verdict learn_decide(const struct learn_request *r, const struct lear
 		return LEARN_HOST;
 	if (f->owner == r->port)
 		return LEARN_KNOWN;
-	if (f->owner != VD_PORT_NONE)
+	if (f->owner != VD_PORT_NONE && !f->movable)
 		return LEARN_OTHER_PORT;
 	/* What came back from the wire after the guest sent it is its own echo, not a stranger. */
 	if (f->wire_ns && f->wire_ns < r->when_ns && r->when_ns - f->wire_ns < LEARN_WIRE_NS)

@@ -15,14 +15,18 @@
 
 #include "base/atomics.h"
 
-#define LEARN_RING 64		/* requests a worker may have waiting */
+#define LEARN_RING 256		/* requests a worker may have waiting */
 #define LEARN_WIRE_SLOTS 1024
 #define LEARN_WIRE_NS (30ull * 1000000000ull)	/* "recently seen from the wire" */
 
+/* What a worker has to tell: a source address it does not know, or on which pair a guest sends a flow. */
 struct learn_request {
 	uint64_t mac;
 	uint64_t when_ns;
 	uint32_t port;
+	bool flow;
+	uint16_t pair;		/* of a flow */
+	uint32_t hash;		/* of a flow, as the XDP program has it */
 };
 
 /* Single producer (a worker), single consumer (control). */
@@ -55,6 +59,7 @@ enum learn_verdict {
 /* Facts the decision needs; gathered by the caller so that the rules stay pure. */
 struct learn_facts {
 	bool fixed;		/* port has mac= */
+	bool movable;		/* @owner learned it, and has not sent from it for a while or is not there */
 	bool host;		/* address belongs to the host */
 	uint32_t owner;		/* fdb's port for it, VD_PORT_NONE */
 	unsigned count;		/* addresses the port has learned */

@@ -83,6 +83,14 @@ void links_set_port(struct bridge *b, const struct port *p, enum vd_link_reason 
 	store(&uplink_maps(b->uplink)->links[1 + p->index], &want);
 }
 
+void links_clear_port(struct bridge *b, uint32_t index)
+{
+	const struct vd_link none = { .reason = VD_REASON_NOT_CONFIGURED };
+
+	store(&uplink_maps(b->uplink)->links[1 + index], &none);
+	WRITE_ONCE(uplink_maps(b->uplink)->links[1 + index].heartbeat_ns, 0);
+}
+
 bool links_set_uplink(struct bridge *b, const struct uplink_link *u)
 {
 	struct vd_link *links = uplink_maps(b->uplink)->links;
@@ -105,7 +113,8 @@ bool links_set_uplink(struct bridge *b, const struct uplink_link *u)
 	changed = store(&links[0], &want);
 	if (changed)
 		for (uint32_t i = 0; i < b->nports; i++)
-			links_set_port(b, b->port[i], b->port[i]->reason, links[1 + i].pairs);
+			if (b->port[i])
+				links_set_port(b, b->port[i], b->port[i]->reason, links[1 + i].pairs);
 	return changed;
 }
 
@@ -115,5 +124,6 @@ void links_heartbeat(struct bridge *b, uint64_t now_ns)
 
 	WRITE_ONCE(links[0].heartbeat_ns, now_ns);
 	for (uint32_t i = 0; i < b->nports; i++)
-		WRITE_ONCE(links[1 + i].heartbeat_ns, now_ns);
+		if (b->port[i])
+			WRITE_ONCE(links[1 + i].heartbeat_ns, now_ns);
 }

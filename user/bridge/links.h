@@ -10,6 +10,8 @@
 #include "bridge/state.h"
 
 void links_set_port(struct bridge *b, const struct port *p, enum vd_link_reason reason, uint32_t pairs);
+/* The entry of a port that is no more. */
+void links_clear_port(struct bridge *b, uint32_t index);
 /* Stores the uplink's state; returns true when anything changed. */
 bool links_set_uplink(struct bridge *b, const struct uplink_link *l);
 void links_heartbeat(struct bridge *b, uint64_t now_ns);

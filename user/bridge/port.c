@@ -34,6 +34,15 @@ struct port *port_create(uint32_t index, const struct port_config *cfg)
 		p->vq[i].q.callfd = -1;
 		p->vq[i].q.kickfd = -1;
 	}
+	policy_set(&p->policy, cfg);
+	port_spread(p, &p->steering);
+	if (p->pairs > 1) {
+		p->flow = calloc(PORT_FLOWS, sizeof(*p->flow));
+		if (!p->flow) {
+			port_destroy(p);
+			return NULL;
+		}
+	}
 	for (p->nmac = 0; p->nmac < cfg->nmac; p->nmac++)
 		p->mac[p->nmac] = mac_load(cfg->mac[p->nmac]);
 	return p;
@@ -44,6 +53,7 @@ void port_destroy(struct port *p)
 	if (!p)
 		return;
 	munmap(p->vq, vq_bytes(p));
+	free(p->flow);
 	free(p);
 }
 
@@ -59,17 +69,31 @@ void port_follow_memory(struct port *p, const void *ring)
 	p->node = node;
 }
 
-void port_steering(struct port *p, uint32_t share, struct vd_steering *out)
+void port_spread(const struct port *p, struct vd_steering *out)
 {
-	uint16_t list[VD_MAX_PAIRS];
+	*out = (struct vd_steering){ .mode = p->cfg.steering };
+	for (uint32_t i = 0; i < VD_INDIRECTION; i++)
+		out->pair[i] = (uint16_t)(i % p->pairs);
+}
+
+static uint32_t flags(const struct port *p)
+{
+	return (p->policy.all_vlans ? 0 : VD_PORT_VLANS) | (p->cfg.rx_bps || p->cfg.rx_pps ? VD_PORT_LIMIT : 0) |
+	       (p->policy.isolated ? VD_PORT_ISOLATED : 0);
+}
+
+void port_map(struct port *p, struct vd_port *out)
+{
+	uint8_t list[VD_MAX_PAIRS];
 	uint32_t n = 0;
 
 	memset(out, 0, sizeof(*out));
 	for (uint32_t i = 0; i < p->pairs; i++)
 		if (virtq_usable(port_rxq(p, i)))
-			list[n++] = (uint16_t)i;
+			list[n++] = (uint8_t)i;
 	out->enabled = n;
-	out->share = share;
-	for (uint32_t i = 0; n && i < VD_INDIRECTION; i++)
-		out->pair[i] = list[i % n];
+	out->flags = flags(p);
+	out->vlan = p->policy.vlan;
+	for (uint32_t i = 0; n && i < VD_MAX_PAIRS; i++)
+		out->route[i] = i < p->pairs && virtq_usable(port_rxq(p, i)) ? (uint8_t)i : list[i % n];
 }

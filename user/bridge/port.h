@@ -4,15 +4,16 @@
  * configuration says, whether or not a device is connected; its virtqs live as
  * long and are started and stopped by sessions.
  *
- * Owners: @vq by whoever holds each one's lock; @steering and the flags below
- * it are written by the control thread and read by workers; everything under
- * "control thread only" by nobody else.
+ * Owners: @vq by whoever holds each one's lock; what stands between it and
+ * "control thread only" is written by the control thread and read by workers;
+ * @policy only while the workers are parked; everything below by nobody else.
  */
 #ifndef VIADUCT_BRIDGE_PORT_H
 #define VIADUCT_BRIDGE_PORT_H
 
 #include "base/log.h"
 #include "bridge/learn.h"
+#include "bridge/policy.h"
 #include "bridge/port_config.h"
 #include "ring/virtq.h"
 #include "viaduct_bpf.h"
@@ -29,7 +30,13 @@ struct port {
 	uint32_t index;			/* in links, steering, fdb, metadata */
 	uint32_t pairs;
 	struct port_vq *vq;		/* 2 * pairs: rx, tx, rx, tx, ... */
-	struct vd_steering steering;	/* the copy workers use where there is no metadata */
+	/* What the program's maps say of it, for workers. */
+	struct vd_port map;
+	struct vd_steering steering;
+	struct vd_limit *rx_limit;	/* in the map: the program and all workers count in one place */
+	bool rx_limited;
+	struct policy policy;
+	uint32_t *flow;			/* [PORT_FLOWS], see port_flow_slot(); NULL with one pair */
 
 	/* control thread only */
 	struct port_config cfg;
@@ -37,7 +44,7 @@ struct port {
 	struct endpoint *endpoint;
 	bool connected;
 	enum vd_link_reason reason;
-	uint64_t mac[PORT_MACS];	/* learned, or mac= in [0] */
+	uint64_t mac[PORT_MACS];	/* learned, or those of mac= */
 	uint32_t mac_session[PORT_MACS];	/* in which session each was learned */
 	unsigned nmac;
 	uint32_t session;		/* counts connections */
@@ -76,13 +83,52 @@ void port_destroy(struct port *p);
  */
 void port_follow_memory(struct port *p, const void *ring);
 
+/* What it begins with: flows spread over all its pairs, enabled or not. */
+void port_spread(const struct port *p, struct vd_steering *out);
+
 /**
- * port_steering() - spread flows over the usable rx virtqueues
- * @share: frames the port may have in flight per NIC queue
- * @out: the table; enabled = 0 when there is none
+ * port_map() - what the XDP program is to know of a port
+ * @out: enabled = 0 when no rx virtqueue is usable
  *
  * Control thread. Pure but for reading the virtqs' flags.
  */
-void port_steering(struct port *p, uint32_t share, struct vd_steering *out);
+void port_map(struct port *p, struct vd_port *out);
+
+/*
+ * Where flows were last sent, for packets from this host; the program has the map flow_pairs. A slot says of one flow:
+ * bits 31-8 of its hash, a bit that changes now and then, so that what the map has forgotten is told again, and the pair.
+ * Those of different flows displace each other.
+ */
+#define PORT_FLOWS 4096		/* at least 256: bits 7-0 of the hash must follow from the slot */
+#define PORT_FLOW_AGAIN 33	/* now_ns >> this: about nine seconds */
+
+static inline uint32_t *port_flow_slot(const struct port *p, uint32_t hash)
+{
+	return &p->flow[hash & (PORT_FLOWS - 1)];
+}
+
+static inline uint32_t port_flow_entry(uint32_t hash, uint32_t pair, uint64_t now_ns)
+{
+	return (hash & 0xffffff00) | (uint32_t)(now_ns >> PORT_FLOW_AGAIN & 1) << 7 | pair;
+}
+
+/**
+ * port_pair() - the queue pair for a flow, as the XDP program chooses it
+ * @hash: vd_flow_hash() of a frame to the guest
+ *
+ * Any thread. Return: a pair of the port, an enabled one when there is one.
+ */
+static inline uint32_t port_pair(const struct port *p, uint32_t hash)
+{
+	uint32_t pair = READ_ONCE(p->steering.pair[hash & (VD_INDIRECTION - 1)]) & (VD_MAX_PAIRS - 1);
+
+	if (p->flow && READ_ONCE(p->steering.mode) == VD_STEER_AUTO) {
+		uint32_t e = READ_ONCE(*port_flow_slot(p, hash)), sent = e & (VD_MAX_PAIRS - 1);
+
+		if (((e ^ hash) & 0xffffff00) == 0 && e && READ_ONCE(p->map.route[sent]) == sent)
+			return sent;
+	}
+	return READ_ONCE(p->map.route[pair]);
+}
 
 #endif

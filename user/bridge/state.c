@@ -16,12 +16,21 @@ struct worker *bridge_worker_of(struct bridge *b, uint32_t queue)
 
 struct dp_tx *bridge_tx(struct bridge *b, struct port *p, unsigned pair)
 {
-	struct datapath *dp = b->dp[pair % b->queues];
+	struct dp_port *d = b->dp[pair % b->queues]->port[p->index];
 
-	for (uint32_t i = 0; i < dp->ntx; i++)
-		if (dp->tx[i].vq == port_txq(p, pair))
-			return &dp->tx[i];
-	return NULL;
+	return d && pair / b->queues < d->ntx ? &d->tx[pair / b->queues] : NULL;
+}
+
+void bridge_park(struct bridge *b)
+{
+	for (uint32_t i = 0; i < b->nworkers; i++)
+		worker_park(&b->worker[i]);
+}
+
+void bridge_unpark(struct bridge *b)
+{
+	for (uint32_t i = 0; i < b->nworkers; i++)
+		worker_unpark(&b->worker[i]);
 }
 
 void bridge_wake(struct bridge *b)

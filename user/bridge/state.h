@@ -14,6 +14,7 @@
 #include "bridge/fdb.h"
 #include "bridge/port.h"
 #include "bridge/worker.h"
+#include "xdp/hostport.h"
 #include "xdp/uplink.h"
 
 #define FRAME_OVERHEAD 18	/* Ethernet header and one VLAN tag */
@@ -26,6 +27,9 @@ struct bridge_config {
 	uint32_t ncpus;
 	const struct port_config *ports;
 	uint32_t nports;
+	char unknown_port[32];		/* --unknown guest: name of that port; "": the first one */
+	bool host_port;			/* the host and the guests reach each other */
+	uint32_t aging_s;		/* learned addresses are forgotten after so many seconds, 0 = never */
 };
 
 /* Something a person or script wants to know of, as it happens. */
@@ -43,8 +47,9 @@ struct bridge {
 	struct uplink *uplink;
 	struct mcast *mcast;
 	struct fdb fdb;
-	struct port *port[VD_MAX_PORTS];
-	uint32_t nports;
+	struct port *port[VD_MAX_PORTS];	/* by index; NULL: free */
+	uint32_t nports;		/* highest index of a port, plus one */
+	uint32_t next_port;		/* where to look for a free index: those given back last come last */
 	struct datapath **dp;		/* one per NIC queue */
 	uint32_t queues;
 	struct worker *worker;
@@ -52,7 +57,9 @@ struct bridge {
 	int learn_fd;
 	struct loop_watch learn_watch;
 	struct loop_timer tick;
-	uint32_t share;			/* frames a port may have in flight per NIC queue */
+	struct hostport *host_port;	/* NULL: there is none */
+	uint64_t aged_ns;		/* when addresses were looked through for old ones */
+	uint64_t moves;			/* addresses that went from one port to another */
 	uint64_t started_ns;
 	struct log_limit queue_complaints;
 	void (*event)(void *arg, const struct bridge_event *ev);
@@ -65,6 +72,9 @@ void bridge_event(struct bridge *b, const char *event, const char *subject, cons
 struct worker *bridge_worker_of(struct bridge *b, uint32_t queue);
 /* The data path's entry for a port's tx virtqueue. */
 struct dp_tx *bridge_tx(struct bridge *b, struct port *p, unsigned pair);
+/* Between the two no worker is inside anything, and ports, policies and data paths may change. */
+void bridge_park(struct bridge *b);
+void bridge_unpark(struct bridge *b);
 /* Makes all workers look at their rings again. */
 void bridge_wake(struct bridge *b);
 

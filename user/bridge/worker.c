@@ -17,7 +17,10 @@
 #include <sys/epoll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <unistd.h>
+
+#include <linux/futex.h>
 
 #include "base/clock.h"
 #include "bridge/worker.h"
@@ -25,14 +28,14 @@
 #define SPIN_NS (50 * NSEC_PER_USEC)	/* adaptive: how long to poll on after the last packet */
 #define MAX_EVENTS 64
 #define MAX_SOCKET_ERRORS 64		/* then the sockets are not watched until the link changes */
-#define PEEK_LOOPS 32			/* busy worker: how often to look for kicks of sleeping rings */
+#define PEEK_NS (50 * NSEC_PER_USEC)	/* busy worker: how often to look for kicks of sleeping rings, and for news */
 #define UNWATCH_LOOPS 256		/* passes with work since the last sleep, until sockets are not watched */
 #define SLEEP_WAITING_MS 1		/* something waits that nobody will announce */
 #define MCAST_BATCH 16
 #define MCAST_PER_SEC 20000u		/* broadcast and multicast from the wire, frames a second */
 
 /* epoll data: NULL-like markers for what is not a dp_tx. */
-static char mark_wake, mark_socket;
+static char mark_wake, mark_socket, mark_host;
 
 int worker_init(struct worker *w, uint32_t index, int cpu, enum wait_mode wait)
 {
@@ -42,7 +45,7 @@ int worker_init(struct worker *w, uint32_t index, int cpu, enum wait_mode wait)
 	w->index = index;
 	w->cpu = cpu;
 	w->wait = wait;
-	w->wakefd = -1;
+	w->wakefd = w->host.fd = -1;
 	w->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (w->epfd < 0)
 		return -errno;
@@ -130,6 +133,14 @@ int worker_add_mcast(struct worker *w, struct mcast *m)
 	return watch_socket(w, mcast_fd(m));
 }
 
+int worker_add_host(struct worker *w, int fd)
+{
+	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = &mark_host };
+
+	from_host_init(&w->host, fd);
+	return epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
+}
+
 int worker_kickfd(struct worker *w, struct dp_tx *tx, int fd, bool add)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = tx };
@@ -177,7 +188,7 @@ static unsigned take_mcast(struct worker *w, uint64_t now_ns)
 			continue;
 		if (!mcast_token(w, now_ns))
 			w->stats.mcast_limited++;
-		else if (datapath_deliver(w->dp[0], w->mcast_buf, (uint32_t)len))
+		else if (datapath_deliver(w->dp[0], w->mcast_buf, (uint32_t)len, now_ns))
 			w->stats.mcast_delivered++;
 	}
 	return n;
@@ -193,8 +204,17 @@ static struct dp_result pass(struct worker *w, uint64_t now_ns)
 		datapath_tx(w->dp[i], now_ns, &res);
 	if (w->mcast && mcast_pending(w->mcast))
 		res.work += take_mcast(w, now_ns);
+	if (w->host.fd >= 0)
+		from_host(&w->host, w->dp[0], now_ns, &res);
 	w->stats.loops++;
 	return res;
+}
+
+/* A kick. */
+static void wake_ring(struct dp_tx *tx)
+{
+	WRITE_ONCE(tx->armed, 0);
+	datapath_activate(tx->dp, tx);
 }
 
 static void handle_events(struct worker *w, const struct epoll_event *ev, int n)
@@ -213,11 +233,14 @@ static void handle_events(struct worker *w, const struct epoll_event *ev, int n)
 			if (read(w->wakefd, &v, sizeof(v)) < 0)
 				continue;
 			for (uint32_t d = 0; d < w->ndp; d++)
-				for (uint32_t t = 0; t < w->dp[d]->ntx; t++)
-					WRITE_ONCE(w->dp[d]->tx[t].armed, 0);
+				datapath_activate_all(w->dp[d]);
 			continue;
 		}
-		WRITE_ONCE(((struct dp_tx *)ev[i].data.ptr)->armed, 0);
+		if (ev[i].data.ptr == &mark_host) {
+			from_host_ready(&w->host);
+			continue;
+		}
+		wake_ring(ev[i].data.ptr);
 	}
 }
 
@@ -226,7 +249,6 @@ static void wait_events(struct worker *w, int timeout_ms)
 	struct epoll_event ev[MAX_EVENTS];
 	int n = epoll_wait(w->epfd, ev, MAX_EVENTS, timeout_ms);
 
-	w->unpeeked = 0;
 	if (n > 0)
 		handle_events(w, ev, n);
 }
@@ -249,6 +271,42 @@ static void doze(struct worker *w, const struct dp_result *res)
 	wait_events(w, timeout);
 }
 
+static long futex(uint32_t *word, int op, uint32_t value)
+{
+	return syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+}
+
+/* Between two passes: nothing of a ring or a port is in our hands. */
+static void stay_parked(struct worker *w)
+{
+	store_release(&w->parked, 1);
+	futex(&w->parked, FUTEX_WAKE, 1);
+	while (load_acquire(&w->pause))
+		futex(&w->pause, FUTEX_WAIT, 1);
+	store_release(&w->parked, 0);
+}
+
+void worker_park(struct worker *w)
+{
+	if (!w->running)
+		return;
+	store_release(&w->pause, 1);
+	worker_wake(w);
+	while (!load_acquire(&w->parked))
+		futex(&w->parked, FUTEX_WAIT, 0);
+}
+
+void worker_unpark(struct worker *w)
+{
+	if (!w->running)
+		return;
+	store_release(&w->pause, 0);
+	futex(&w->pause, FUTEX_WAKE, 1);
+	/* It must not find the next park's word and this one's answer. */
+	while (load_acquire(&w->parked))
+		sched_yield();
+}
+
 static void *worker_main(void *arg)
 {
 	struct worker *w = arg;
@@ -258,14 +316,19 @@ static void *worker_main(void *arg)
 		spin = SPIN_NS;
 	while (!READ_ONCE(w->stop)) {
 		uint64_t now = clock_now();
-		struct dp_result res = pass(w, now);
+		struct dp_result res;
 
+		if (unlikely(READ_ONCE(w->pause)))
+			stay_parked(w);
+		res = pass(w, now);
+		if (now - w->peek_ns >= PEEK_NS && (res.work || w->wait == WAIT_BUSY)) {
+			w->peek_ns = now;
+			wait_events(w, 0);
+		}
 		if (res.work) {
 			w->last_work_ns = now;
 			if (w->watching && ++w->busy_loops >= UNWATCH_LOOPS)
 				unwatch_sockets(w);
-			if (w->wait != WAIT_BUSY && ++w->unpeeked >= PEEK_LOOPS)
-				wait_events(w, 0);
 		} else if (w->wait == WAIT_BUSY) {
 			cpu_relax();
 		} else if (!res.again && now - w->last_work_ns >= (res.waiting ? SPIN_NS : spin)) {

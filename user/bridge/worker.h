@@ -12,6 +12,7 @@
 
 #include "base/wait.h"
 #include "bridge/datapath.h"
+#include "bridge/from_host.h"
 #include "xdp/mcast.h"
 
 #define WORKER_QUEUES 64	/* NIC queues one worker can own */
@@ -29,18 +30,21 @@ struct worker {
 	struct datapath *dp[WORKER_QUEUES];
 	uint32_t ndp;
 	struct mcast *mcast;	/* NULL but for one worker */
+	struct from_host host;	/* fd -1 but for the same one */
 	int epfd, wakefd;
 	bool running;
 	pthread_t thread;
 
 	uint32_t stop;		/* control stores, worker reads */
+	uint32_t pause;		/* control stores: stay out of everything */
+	uint32_t parked;	/* worker stores: it does */
 	struct worker_stats stats;	/* worker writes, control reads */
 
 	/* worker only */
 	bool watching;		/* the sockets are in epfd */
 	uint32_t socket_errors;	/* seen since the control thread last woke us */
 	uint32_t busy_loops;	/* passes with work since the last sleep */
-	uint32_t unpeeked;	/* passes with work since kicks were looked for */
+	uint64_t peek_ns;	/* when kicks were looked for */
 	uint64_t last_work_ns;
 	uint64_t mcast_tokens_ns;
 	uint32_t mcast_tokens;
@@ -71,6 +75,19 @@ void worker_stop(struct worker *w);
  * blocking, semaphore-like or full cannot hold us. Return: 0 or -errno.
  */
 int worker_kickfd(struct worker *w, struct dp_tx *tx, int fd, bool add);
+
+/**
+ * worker_park() - when it returns the worker is between two passes, and stays there until worker_unpark()
+ * Control thread. Takes as long as a pass at most; ports, policies and data paths may be changed meanwhile.
+ */
+void worker_park(struct worker *w);
+void worker_unpark(struct worker *w);
+
+/**
+ * worker_add_host() - gives it the host's port (before start)
+ * @fd: non-blocking, see user/xdp/hostport.h
+ */
+int worker_add_host(struct worker *w, int fd);
 
 /* Makes it look at its rings again (one was started, enabled, ...). Control thread. */
 void worker_wake(struct worker *w);

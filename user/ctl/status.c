@@ -330,7 +330,7 @@ static json_t *port_json(struct bridge *b, struct port *p)
 		put_int(o, "numa_node", (uint64_t)p->node);
 	session_json(o, p);
 	put_int(pairs, "max", p->pairs);
-	put_int(pairs, "enabled", p->steering.enabled);
+	put_int(pairs, "enabled", p->map.enabled);
 	json_object_set_new(o, "pairs", pairs);
 	json_object_set_new(o, "addresses", addresses_json(p));
 	json_object_set_new(o, "addresses_refused", refused_json(p));
@@ -383,7 +383,8 @@ json_t *status_json(struct bridge *b)
 	json_object_set_new(o, "uplink", uplink_json(b));
 	json_object_set_new(o, "workers", workers_json(b));
 	for (uint32_t i = 0; i < b->nports; i++)
-		json_array_append_new(ports, port_json(b, b->port[i]));
+		if (b->port[i])
+			json_array_append_new(ports, port_json(b, b->port[i]));
 	json_object_set_new(o, "ports", ports);
 	return o;
 }

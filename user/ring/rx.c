@@ -97,6 +97,8 @@ static __always_inline void put_fast(struct virtq *vq, const struct rx_slot *slo
 	else
 		__builtin_memcpy(slot->data, &hdr, sizeof(hdr.hdr));
 	copy_bytes(slot->data + vq->hdr_len, src->data, src->len);
+	if (src->head)
+		__builtin_memcpy(slot->data + vq->hdr_len, src->head, VIRTQ_HEAD);
 	give_back(vq, slot->id, 1, src->len + vq->hdr_len, packed);
 	vq->next_avail = further(vq, 1, packed);
 }
@@ -209,7 +211,10 @@ static void write_packet(const struct virtq *vq, struct room *room, const struct
 	hdr.num_buffers = (uint16_t)room->nchains;
 	scatter(&to, &hdr, vq->hdr_len);
 	if (!src->more) {
-		scatter(&to, src->data, left);
+		uint32_t head = src->head ? VIRTQ_HEAD : 0;
+
+		scatter(&to, src->head, head);
+		scatter(&to, (const uint8_t *)src->data + head, left - head);
 		return;
 	}
 	for (uint32_t i = 0; i < src->more->npieces && left; i++) {

@@ -176,18 +176,27 @@ static void sum_headers(struct segment_plan *s)
 	s->ip_sum = csum_add(0, ip, (ip[0] & 15u) * 4);
 }
 
-static enum virtq_error plan_gso(struct segment_plan *s, const struct virtq_pkt *pkt, uint32_t max_frame)
+/* Reads the headers of a packet to be cut, into s->head, and sees whether they are what the packet says. */
+static enum virtq_error read_gso(struct segment_plan *s, const struct virtq_pkt *pkt, struct headers *h)
 {
-	uint32_t have = pkt->hdr.csum_start + 15u * 4, payload;
-	struct headers h;
+	uint32_t have = pkt->hdr.csum_start + 15u * 4;
 
 	if (!(pkt->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) || !pkt->hdr.gso_size)
 		return VIRTQ_DROP_OFFLOAD;
 	have = have < s->len ? have : s->len;
 	have = have < sizeof(s->head) ? have : sizeof(s->head);
 	read_packet(s, pkt, 0, s->head, have);
-	if (!check_headers(s, pkt, &h, have))
-		return VIRTQ_DROP_OFFLOAD;
+	return check_headers(s, pkt, h, have) ? VIRTQ_OK : VIRTQ_DROP_OFFLOAD;
+}
+
+static enum virtq_error plan_gso(struct segment_plan *s, const struct virtq_pkt *pkt, uint32_t max_frame)
+{
+	struct headers h;
+	enum virtq_error e = read_gso(s, pkt, &h);
+	uint32_t payload;
+
+	if (e)
+		return e;
 	payload = s->len - s->head_len;
 	s->mss = pkt->hdr.gso_size;
 	if (!s->udp) {
@@ -210,12 +219,31 @@ static enum virtq_error plan_gso(struct segment_plan *s, const struct virtq_pkt 
 	return VIRTQ_OK;
 }
 
-enum virtq_error segment_plan(struct segment_plan *s, const struct virtq_pkt *pkt, uint32_t max_frame)
+static void begin(struct segment_plan *s, const struct virtq_pkt *pkt)
 {
 	s->leave_checksum = false;
 	s->csum_start = s->csum_offset = 0;
 	s->piece = s->piece_at = 0;
 	s->len = pkt->len;
+}
+
+enum virtq_error segment_check(struct segment_plan *s, const struct virtq_pkt *pkt, uint32_t max_frame)
+{
+	struct headers h;
+	enum virtq_error e;
+
+	begin(s, pkt);
+	if (pkt->hdr.gso_type == VIRTIO_NET_HDR_GSO_NONE)
+		return plan_whole(s, pkt, UINT32_MAX);
+	e = read_gso(s, pkt, &h);
+	if (!e && s->head_len + (uint32_t)pkt->hdr.gso_size > max_frame)
+		return VIRTQ_DROP_LONG;
+	return e;
+}
+
+enum virtq_error segment_plan(struct segment_plan *s, const struct virtq_pkt *pkt, uint32_t max_frame)
+{
+	begin(s, pkt);
 	if (s->len < HEADERS_ETH)
 		return VIRTQ_DROP_SHORT;
 	switch (pkt->hdr.gso_type & ~VIRTIO_NET_HDR_GSO_ECN) {

@@ -27,8 +27,9 @@ struct segment_plan {
 	uint32_t frame_len;	/* of the longest one, bytes */
 	bool leave_checksum;	/* the caller may set it when segment_is_for_device() says so, see segment_write() */
 	uint16_t csum_start, csum_offset;	/* 0, 0: there is no checksum to finish */
-	/* private */
 	uint32_t head_len;	/* headers that every frame begins with; 0 when the packet stays whole */
+	uint8_t head[SEGMENT_MAX_HEADERS];	/* of the frame made last; after segment_check(), of the packet */
+	/* private */
 	uint32_t mss;		/* payload of each frame but the last */
 	uint32_t len;
 	uint16_t l3, l4;	/* offsets in @head */
@@ -40,7 +41,6 @@ struct segment_plan {
 	uint64_t pseudo_sum;	/* of the pseudo header, without the length */
 	uint64_t l4_sum;	/* of pseudo header and TCP or UDP header, without what differs between frames */
 	uint32_t piece, piece_at;	/* where reading goes on: piece, and the packet's bytes before it */
-	uint8_t head[SEGMENT_MAX_HEADERS];	/* of the frame made last */
 };
 
 /**
@@ -57,6 +57,17 @@ struct segment_plan {
  * Return: VIRTQ_OK, VIRTQ_DROP_OFFLOAD, VIRTQ_DROP_SHORT or VIRTQ_DROP_LONG.
  */
 enum virtq_error segment_plan(struct segment_plan *s, const struct virtq_pkt *pkt, uint32_t max_frame);
+
+/**
+ * segment_check() - may a packet be handed to another guest as it is, with its header?
+ * @s: filled: @head_len bytes of @head are the headers that were looked at, to be handed on in place of the packet's own,
+ *     which its guest can change; 0 bytes when there is only a checksum to finish
+ * @pkt, @max_frame: as segment_plan()'s
+ *
+ * What vnet_receivable() wants to be true of the header. Return: VIRTQ_OK, VIRTQ_DROP_OFFLOAD when it is not, or
+ * VIRTQ_DROP_LONG when the frames that the packet stands for are longer than @max_frame: segment_plan() cuts it shorter.
+ */
+enum virtq_error segment_check(struct segment_plan *s, const struct virtq_pkt *pkt, uint32_t max_frame);
 
 /* Length of frame @i, bytes. */
 static inline uint32_t segment_len(const struct segment_plan *s, uint32_t i)

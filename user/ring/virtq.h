@@ -176,11 +176,18 @@ struct virtq_more {
 	uint32_t frames;
 };
 
+#define VIRTQ_HEAD 16		/* bytes of a packet's beginning that may come from elsewhere */
+
 /* One packet for an rx virtqueue. */
 struct virtq_src {
 	const void *data;		/* all of it, when @more is NULL */
 	uint32_t len;			/* bytes, virtio-net header excluded */
 	const struct virtq_more *more;	/* several pieces, or a header that says something */
+	/*
+	 * Without @more: the packet's first VIRTQ_HEAD bytes, whatever @data says: another guest may change that after we
+	 * looked at it. NULL: @data is ours. @len is at least VIRTQ_HEAD then.
+	 */
+	const uint8_t *head;
 };
 
 /**

@@ -15,7 +15,8 @@ int frames_import(struct frames *f, uint32_t total, uint32_t chunk, const uint8_
 		return -EINVAL;
 	f->free = calloc(total, sizeof(*f->free));
 	f->owner = calloc(total, sizeof(*f->owner));
-	if (!f->free || !f->owner) {
+	f->tag = calloc(total, sizeof(*f->tag));
+	if (!f->free || !f->owner || !f->tag) {
 		frames_fini(f);
 		return -ENOMEM;
 	}
@@ -46,6 +47,7 @@ void frames_fini(struct frames *f)
 {
 	free(f->free);
 	free(f->owner);
+	free(f->tag);
 	memset(f, 0, sizeof(*f));
 }
 

@@ -27,6 +27,7 @@ struct frames {
 	uint32_t nfree;
 	uint32_t *free;		/* stack of frame numbers */
 	uint8_t *owner;		/* enum frame_owner per frame */
+	uint16_t *tag;		/* per frame, for its owner to use; of one in FRAME_TX the port it is of */
 	uint32_t count[FRAME_OWNERS];
 	uint64_t violations;	/* a frame came from where it cannot have been */
 };

@@ -157,7 +157,7 @@ unsigned nicq_reap(struct nicq *q)
 		/* Bit 0 may have been cleared by the kernel; chunks begin at even addresses, so it does not matter. */
 		uint64_t addr = *xsk_ring_cons__comp_addr(&q->completion, idx + i);
 
-		good += frames_release(&q->frames, frame_of(q, addr), FRAME_TX);
+		good += nicq_tx_done(q, frame_of(q, addr));
 	}
 	xsk_ring_cons__release(&q->completion, n);
 	q->tx_outstanding -= good;

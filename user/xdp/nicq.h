@@ -82,6 +82,7 @@ struct nicq {
 	uint32_t tx_staged;	/* reserved in the tx ring, not yet submitted */
 	uint32_t tx_outstanding;	/* staged or with the kernel */
 	uint32_t tx_limit;	/* most frames out for sending, so that receiving never starves */
+	uint32_t tx_of[VD_MAX_PORTS];	/* tx_outstanding, by the port they are of */
 	uint32_t fill_target;	/* frames to keep with the kernel for receiving, for now */
 	uint32_t fill_max;	/* at most */
 	uint32_t fill_least;	/* fewest the kernel has had left since fill_since */
@@ -126,9 +127,9 @@ void nicq_refill(struct nicq *q);
 unsigned nicq_tx_room(struct nicq *q, unsigned want);
 /*
  * Buffer for the next frame to send (room was checked); NICQ_MAX_FRAME(chunk) bytes. NULL when there is none.
- * A frame that is not sent after all goes back by nicq_tx_cancel().
+ * A frame that is not sent after all goes back by nicq_tx_cancel(). @port: whose it is, an index.
  */
-static inline uint8_t *nicq_tx_buf(struct nicq *q, uint32_t *frame)
+static inline uint8_t *nicq_tx_buf(struct nicq *q, uint32_t port, uint32_t *frame)
 {
 	uint32_t n = frames_take(&q->frames, FRAME_TX);
 
@@ -136,12 +137,23 @@ static inline uint8_t *nicq_tx_buf(struct nicq *q, uint32_t *frame)
 	if (n == UINT32_MAX)
 		return NULL;
 	q->tx_outstanding++;
+	q->frames.tag[n] = (uint16_t)port;
+	q->tx_of[port]++;
 	return q->umem + (uint64_t)n * q->frames.chunk + NICQ_DATA_OFFSET;
+}
+
+/* A frame that was sent, or is not to be. False: it was neither. */
+static inline bool nicq_tx_done(struct nicq *q, uint32_t frame)
+{
+	if (unlikely(!frames_release(&q->frames, frame, FRAME_TX)))
+		return false;
+	q->tx_of[q->frames.tag[frame]]--;
+	return true;
 }
 
 static inline void nicq_tx_cancel(struct nicq *q, uint32_t frame)
 {
-	if (frames_release(&q->frames, frame, FRAME_TX))
+	if (nicq_tx_done(q, frame))
 		q->tx_outstanding--;
 }
 

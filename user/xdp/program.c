@@ -36,6 +36,10 @@ static const char *const map_name[PROGRAM_MAPS] = {
 	[PROGRAM_LINKS] = "links",
 	[PROGRAM_FDB] = "fdb",
 	[PROGRAM_STEERING] = "steering",
+	[PROGRAM_PORTS] = "ports",
+	[PROGRAM_VLANS] = "vlans",
+	[PROGRAM_LIMITS] = "limits",
+	[PROGRAM_FLOW_PAIRS] = "flow_pairs",
 	[PROGRAM_QUEUES] = "queues",
 	[PROGRAM_STATS] = "stats",
 	[PROGRAM_FLOWS] = "flows",
@@ -138,7 +142,7 @@ static void make_spec(const struct program *p, bool bound, struct host_bpf_spec 
 	spec->elf = bound ? viaduct_bound_bpf__elf_bytes(&spec->elf_len) : viaduct_bpf__elf_bytes(&spec->elf_len);
 	spec->bound_to = bound ? p->ifindex : 0;
 	spec->prog = "viaduct_xdp";
-	spec->sizes[0] = (struct host_bpf_size){ "flows", p->queues * VD_MAX_PORTS };
+	spec->sizes[0] = (struct host_bpf_size){ "flows", p->queues * VD_FLOW_ROW };
 	spec->sizes[1] = (struct host_bpf_size){ "xsks", p->queues };
 	for (i = 0; i < PROGRAM_MAPS; i++)
 		spec->maps[i] = map_name[i];
@@ -335,9 +339,10 @@ int program_publish(struct program *p, const struct fail *why)
 	int ret, i;
 
 	p->maps.links = map_map(p, PROGRAM_LINKS, sizeof(struct vd_link) * (1 + VD_MAX_PORTS));
-	p->maps.flows = map_map(p, PROGRAM_FLOWS, sizeof(struct vd_flow) * p->queues * VD_MAX_PORTS);
+	p->maps.flows = map_map(p, PROGRAM_FLOWS, sizeof(struct vd_flow) * p->queues * VD_FLOW_ROW);
 	p->maps.config = map_map(p, PROGRAM_CONFIG, sizeof(struct vd_config));
-	if (!p->maps.links || !p->maps.flows || !p->maps.config)
+	p->maps.limits = map_map(p, PROGRAM_LIMITS, sizeof(struct vd_limit) * VD_MAX_PORTS);
+	if (!p->maps.links || !p->maps.flows || !p->maps.limits || !p->maps.config)
 		return fail_with(why, -ENOMEM, "cannot map the BPF maps: %s", strerror(errno));
 	/* Alive before anybody can see it. */
 	p->maps.links[0].heartbeat_ns = clock_now();
@@ -372,6 +377,8 @@ void program_close(struct program *p)
 		munmap(p->maps.links, p->map_len[PROGRAM_LINKS]);
 	if (p->maps.flows)
 		munmap(p->maps.flows, p->map_len[PROGRAM_FLOWS]);
+	if (p->maps.limits)
+		munmap(p->maps.limits, p->map_len[PROGRAM_LIMITS]);
 	if (p->maps.config)
 		munmap(p->maps.config, p->map_len[PROGRAM_CONFIG]);
 	fds_close(p);

@@ -593,10 +593,10 @@ bool uplink_is_host_mac(const struct uplink *u, const uint8_t mac[6])
 	return false;
 }
 
-int uplink_fdb_set(struct uplink *u, const uint8_t mac[6], uint32_t port, enum vd_fdb_kind kind)
+int uplink_fdb_set(struct uplink *u, uint16_t vlan, const uint8_t mac[6], uint32_t port, enum vd_fdb_kind kind)
 {
 	struct vd_fdb_value v = { .port = port, .kind = kind };
-	struct vd_fdb_key key = { 0 };
+	struct vd_fdb_key key = { .vlan = vlan };
 
 	if (uplink_is_host_mac(u, mac))
 		return -EADDRINUSE;
@@ -604,9 +604,9 @@ int uplink_fdb_set(struct uplink *u, const uint8_t mac[6], uint32_t port, enum v
 	return fdb_change(u, &key, &v);
 }
 
-int uplink_fdb_del(struct uplink *u, const uint8_t mac[6])
+int uplink_fdb_del(struct uplink *u, uint16_t vlan, const uint8_t mac[6])
 {
-	struct vd_fdb_key key = { 0 };
+	struct vd_fdb_key key = { .vlan = vlan };
 
 	if (uplink_is_host_mac(u, mac))
 		return -EADDRINUSE;
@@ -627,11 +627,70 @@ int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add)
 	return 0;
 }
 
-int uplink_steering(struct uplink *u, uint32_t port, const struct vd_steering *s)
+static int port_update(struct uplink *u, enum program_map map, uint32_t port, const void *value)
 {
 	if (port >= VD_MAX_PORTS)
 		return -EINVAL;
-	return u->host->bpf_map_update(u->host, u->program.fds.map[PROGRAM_STEERING], &port, s);
+	return u->host->bpf_map_update(u->host, u->program.fds.map[map], &port, value);
+}
+
+int uplink_steering(struct uplink *u, uint32_t port, const struct vd_steering *s)
+{
+	return port_update(u, PROGRAM_STEERING, port, s);
+}
+
+int uplink_steering_read(struct uplink *u, uint32_t port, struct vd_steering *s)
+{
+	if (port >= VD_MAX_PORTS)
+		return -EINVAL;
+	return u->host->bpf_map_lookup(u->host, u->program.fds.map[PROGRAM_STEERING], &port, s);
+}
+
+int uplink_port(struct uplink *u, uint32_t port, const struct vd_port *p)
+{
+	return port_update(u, PROGRAM_PORTS, port, p);
+}
+
+int uplink_port_vlans(struct uplink *u, uint32_t port, const struct vd_vlans *v)
+{
+	return port_update(u, PROGRAM_VLANS, port, v);
+}
+
+int uplink_flow_pair(struct uplink *u, uint32_t port, uint32_t hash, uint32_t pair)
+{
+	const struct vd_flow_key key = { .hash = hash, .port = port };
+
+	return u->host->bpf_map_update(u->host, u->program.fds.map[PROGRAM_FLOW_PAIRS], &key, &pair);
+}
+
+/* The map's keys are gone through once; what is new meanwhile is not this port's: it sends no more. */
+static void forget_flows(struct uplink *u, uint32_t port)
+{
+	const int fd = u->program.fds.map[PROGRAM_FLOW_PAIRS];
+	struct vd_flow_key key, next;
+	int more = u->host->bpf_map_next_key(u->host, fd, NULL, &next);
+
+	for (unsigned i = 0; !more && i < VD_FLOW_PAIRS; i++) {
+		key = next;
+		more = u->host->bpf_map_next_key(u->host, fd, &key, &next);
+		if (key.port == port)
+			u->host->bpf_map_delete(u->host, fd, &key);
+	}
+}
+
+void uplink_port_clear(struct uplink *u, uint32_t port)
+{
+	static const struct vd_port none;
+	static const struct vd_vlans nowhere;
+	static const struct vd_steering no_table;
+
+	uplink_port(u, port, &none);
+	uplink_port_vlans(u, port, &nowhere);
+	uplink_steering(u, port, &no_table);
+	forget_flows(u, port);
+	memset(&u->program.maps.limits[port], 0, sizeof(u->program.maps.limits[port]));
+	memset(u->percpu, 0, (size_t)u->cpus * sizeof(*u->percpu));
+	port_update(u, PROGRAM_STATS, port, u->percpu);
 }
 
 void uplink_hostport(const struct uplink *u, struct hostport_config *c)
@@ -643,6 +702,7 @@ void uplink_hostport(const struct uplink *u, struct hostport_config *c)
 		.uplink_ifindex = u->program.ifindex,
 		.mtu = linkmon_state(u->linkmon)->mtu,
 		.fdb = map[PROGRAM_FDB],
+		.ports = map[PROGRAM_PORTS],
 		.links = map[PROGRAM_LINKS],
 	};
 }

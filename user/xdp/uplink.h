@@ -12,7 +12,7 @@
 
 #include "base/host_ops.h"
 #include "base/loop.h"
-#include "viaduct_bpf.h"
+#include "viaduct_limit.h"
 #include "xdp/nicq.h"
 
 enum uplink_mode_wish { UPLINK_AUTO, UPLINK_ZEROCOPY, UPLINK_COPY, UPLINK_GENERIC };
@@ -80,7 +80,8 @@ struct uplink_info {
 /* Areas of mmap-able maps, for lock-free stores by the daemon. */
 struct uplink_maps {
 	struct vd_link *links;		/* 1 + VD_MAX_PORTS */
-	struct vd_flow *flows;		/* queues * VD_MAX_PORTS */
+	struct vd_flow *flows;		/* queues * VD_FLOW_ROW */
+	struct vd_limit *limits;	/* VD_MAX_PORTS */
 	struct vd_config *config;
 };
 
@@ -109,15 +110,27 @@ const struct uplink_link *uplink_link(const struct uplink *u);
 /* Link changes (netlink, debounced to real changes of state), and XDP program detached by somebody else. */
 void uplink_on_link(struct uplink *u, void (*fn)(void *arg, const struct uplink_link *l), void *arg);
 
-int uplink_fdb_set(struct uplink *u, const uint8_t mac[6], uint32_t port, enum vd_fdb_kind kind);
-int uplink_fdb_del(struct uplink *u, const uint8_t mac[6]);
+/* @vlan 0: in any. -EADDRINUSE for the host's own. */
+int uplink_fdb_set(struct uplink *u, uint16_t vlan, const uint8_t mac[6], uint32_t port, enum vd_fdb_kind kind);
+int uplink_fdb_del(struct uplink *u, uint16_t vlan, const uint8_t mac[6]);
 /* Makes the program look into fdb again: after changes that were made by hand. uplink_fdb_set() and _del() do it themselves. */
 void uplink_fdb_changed(struct uplink *u);
 /* Enter or remove a guest address in the NIC's receive filter (PACKET_MR_UNICAST on a held socket). */
 int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add);
 /* True for the uplink's own address and those of devices above it. */
 bool uplink_is_host_mac(const struct uplink *u, const uint8_t mac[6]);
+/* The operator's table: written when the port begins; read, because anybody may edit it. */
 int uplink_steering(struct uplink *u, uint32_t port, const struct vd_steering *s);
+int uplink_steering_read(struct uplink *u, uint32_t port, struct vd_steering *s);
+int uplink_port(struct uplink *u, uint32_t port, const struct vd_port *p);
+int uplink_port_vlans(struct uplink *u, uint32_t port, const struct vd_vlans *v);
+/* On which pair a port's guest sends the flow. */
+int uplink_flow_pair(struct uplink *u, uint32_t port, uint32_t hash, uint32_t pair);
+/**
+ * uplink_port_clear() - nothing of a port that was stays in the maps: counters, flows, VLANs, limits
+ * Before its index is used anew.
+ */
+void uplink_port_clear(struct uplink *u, uint32_t port);
 /* Fills what hostport_open() must know of the uplink. */
 void uplink_hostport(const struct uplink *u, struct hostport_config *c);
 int uplink_queue_info(struct uplink *u, uint32_t queue, uint32_t worker);	/* fills queues[queue] */

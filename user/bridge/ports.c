@@ -1,0 +1,399 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Theory of operation: whatever a worker looks at through a data path changes
+ * while all workers are parked between two passes (bridge_park()); that takes as
+ * long as one pass. Everything else (maps, sockets, memory) is done before or
+ * after, in an order in which the program never steers to a port that is not
+ * there yet, or no longer.
+ *
+ * An index that was given back is used again as late as possible, and frames
+ * that were on their way to its old port are told by their sequence number.
+ */
+#include <errno.h>
+#include <stdio.h>
+#include <string.h>
+
+#include "base/log.h"
+#include "bridge/addresses.h"
+#include "bridge/attach.h"
+#include "bridge/links.h"
+#include "bridge/mac.h"
+#include "bridge/ports.h"
+#include "xdp/fail.h"
+
+struct port *bridge_port_find(struct bridge *b, const char *name)
+{
+	for (uint32_t i = 0; i < b->nports; i++)
+		if (b->port[i] && !strcmp(b->port[i]->cfg.name, name))
+			return b->port[i];
+	return NULL;
+}
+
+static int no_such_port(const struct fail *why, const char *name)
+{
+	return fail_with(why, -ENOENT, "there is no port %s: `viaduct port list` shows those there are", name);
+}
+
+/* --- the port that gets what nobody knows ------------------------------------ */
+
+static void update_unknown(struct bridge *b)
+{
+	struct port *p = NULL;
+	uint32_t index = VD_PORT_NONE;
+
+	if (b->cfg.uplink.unknown != VD_UNKNOWN_GUEST)
+		return;
+	if (b->cfg.unknown_port[0])
+		p = bridge_port_find(b, b->cfg.unknown_port);
+	for (uint32_t i = 0; i < b->nports && !p && !b->cfg.unknown_port[0]; i++)
+		p = b->port[i];
+	if (p)
+		index = p->index;
+	WRITE_ONCE(uplink_maps(b->uplink)->config->unknown_port, (uint16_t)index);
+	for (uint32_t i = 0; i < b->queues; i++)
+		WRITE_ONCE(b->dp[i]->unknown_port, index);
+}
+
+/* --- policy ------------------------------------------------------------------- */
+
+/* What the program is to know of the port's configuration, but for its rings. */
+static int publish_policy(struct bridge *b, struct port *p)
+{
+	struct vd_limit *l = &uplink_maps(b->uplink)->limits[p->index];
+	struct vd_vlans v;
+
+	policy_wire_vlans(&p->policy, &v);
+	vd_limit_set(l, p->cfg.rx_bps, p->cfg.rx_pps);
+	return uplink_port_vlans(b->uplink, p->index, &v);
+}
+
+/* Another port's addresses, or the host's, can be no one else's. */
+static int check_addresses(struct bridge *b, const struct port *self, const struct port_config *cfg,
+			   const struct fail *why)
+{
+	const uint16_t vlan = cfg->have_trunk ? 0 : cfg->vlan;
+
+	for (uint32_t i = 0; i < cfg->nmac; i++) {
+		uint32_t owner = fdb_lookup(&b->fdb, fdb_key(vlan, mac_load(cfg->mac[i])));
+		char text[MAC_STRLEN];
+
+		mac_format(cfg->mac[i], text);
+		if (uplink_is_host_mac(b->uplink, cfg->mac[i]))
+			return fail_with(why, -EADDRINUSE, "port %s: %s is the host's own address: give the guest another",
+					 cfg->name, text);
+		if (owner < VD_MAX_PORTS && b->port[owner] && b->port[owner] != self && b->port[owner]->cfg.nmac)
+			return fail_with(why, -EADDRINUSE, "port %s: %s is an address of port %s: give one of them another",
+					 cfg->name, text, b->port[owner]->cfg.name);
+	}
+	return 0;
+}
+
+/* --- add --------------------------------------------------------------------- */
+
+static int free_index(const struct bridge *b)
+{
+	for (uint32_t i = 0; i < VD_MAX_PORTS; i++) {
+		uint32_t at = (b->next_port + i) % VD_MAX_PORTS;
+
+		if (!b->port[at])
+			return (int)at;
+	}
+	return -ENOSPC;
+}
+
+static int check_new(struct bridge *b, const struct port_config *cfg, const struct fail *why)
+{
+	for (uint32_t i = 0; i < b->nports; i++) {
+		const struct port *p = b->port[i];
+
+		if (!p)
+			continue;
+		if (!strcmp(p->cfg.name, cfg->name))
+			return fail_with(why, -EEXIST, "there is a port %s already: choose another name, or `viaduct port del %s` first",
+					 cfg->name, cfg->name);
+		if (!strcmp(p->cfg.socket, cfg->socket))
+			return fail_with(why, -EEXIST, "port %s: port %s has the socket %s: give another socket=", cfg->name,
+					 p->cfg.name, cfg->socket);
+	}
+	return check_addresses(b, NULL, cfg, why);
+}
+
+static int add_to_workers(struct bridge *b, struct port *p)
+{
+	int ret = 0;
+
+	bridge_park(b);
+	for (uint32_t i = 0; i < b->queues && !ret; i++)
+		ret = datapath_add_port(b->dp[i], p, b->queues);
+	if (ret)
+		for (uint32_t i = 0; i < b->queues; i++)
+			datapath_del_port(b->dp[i], p);
+	bridge_unpark(b);
+	return ret;
+}
+
+static void del_from_workers(struct bridge *b, struct port *p)
+{
+	bridge_park(b);
+	for (uint32_t i = 0; i < b->queues; i++)
+		datapath_del_port(b->dp[i], p);
+	addresses_learn(b);	/* what they had to tell of it comes to nothing now, and later would be another's */
+	bridge_unpark(b);
+}
+
+static void remove_port(struct bridge *b, struct port *p)
+{
+	uint32_t index = p->index;
+
+	attach_close(p);
+	addresses_close(b, p);
+	del_from_workers(b, p);
+	uplink_port_clear(b->uplink, index);
+	links_clear_port(b, index);
+	b->port[index] = NULL;
+	while (b->nports && !b->port[b->nports - 1])
+		b->nports--;
+	port_destroy(p);
+	update_unknown(b);
+}
+
+static int make_port(struct bridge *b, uint32_t index, const struct port_config *cfg, struct port **out)
+{
+	struct port *p = port_create(index, cfg);
+	int ret;
+
+	if (!p)
+		return -ENOMEM;
+	p->bridge = b;
+	p->rx_limit = &uplink_maps(b->uplink)->limits[index];
+	uplink_port_clear(b->uplink, index);
+	ret = publish_policy(b, p);
+	if (!ret)
+		ret = uplink_steering(b->uplink, index, &p->steering);
+	if (!ret)
+		ret = add_to_workers(b, p);
+	if (ret) {
+		port_destroy(p);
+		return ret;
+	}
+	b->port[index] = p;
+	if (index >= b->nports)
+		b->nports = index + 1;
+	b->next_port = (index + 1) % VD_MAX_PORTS;
+	links_set_port(b, p, VD_REASON_NOT_CONNECTED, 0);
+	*out = p;
+	return 0;
+}
+
+static int open_port(struct bridge *b, struct port *p, const struct fail *why)
+{
+	int ret = addresses_open(b, p);
+
+	if (ret)
+		return fail_with(why, ret, "port %s: cannot enter its MAC address: %s", p->cfg.name, strerror(-ret));
+	ret = attach_open(b, p);
+	if (ret == -EADDRINUSE)
+		return fail_with(why, ret,
+				 "port %s: another process listens on %s: stop it, or give the port another socket=",
+				 p->cfg.name, p->cfg.socket);
+	if (ret == -EMFILE)
+		return fail_with(why, ret, "port %s: too many open files: raise the limit (ulimit -n, or LimitNOFILE= in the unit)",
+				 p->cfg.name);
+	if (ret)
+		return fail_with(why, ret, "port %s: cannot open %s: %s: check that the directory exists "
+				 "and that nothing but a socket is there", p->cfg.name, p->cfg.socket, strerror(-ret));
+	attach_update(p);
+	return 0;
+}
+
+int bridge_port_add(struct bridge *b, const struct port_config *cfg, char *err, size_t errlen)
+{
+	const struct fail why = { err, errlen };
+	struct port *p;
+	int index, ret;
+
+	ret = check_new(b, cfg, &why);
+	if (ret)
+		return ret;
+	index = free_index(b);
+	if (index < 0)
+		return fail_with(&why, index, "port %s: there are %u ports, which is all a bridge can have: `viaduct port del` one first",
+				 cfg->name, VD_MAX_PORTS);
+	ret = make_port(b, (uint32_t)index, cfg, &p);
+	if (ret)
+		return fail_with(&why, ret, "port %s: cannot set it up: %s", cfg->name, strerror(-ret));
+	ret = open_port(b, p, &why);
+	if (ret) {
+		remove_port(b, p);
+		return ret;
+	}
+	update_unknown(b);
+	bridge_event(b, "port_added", cfg->name, "", -1);
+	return 0;
+}
+
+int bridge_port_del(struct bridge *b, const char *name, char *err, size_t errlen)
+{
+	const struct fail why = { err, errlen };
+	struct port *p = bridge_port_find(b, name);
+	char copy[sizeof(p->cfg.name)];
+
+	if (!p)
+		return no_such_port(&why, name);
+	memcpy(copy, p->cfg.name, sizeof(copy));
+	remove_port(b, p);
+	bridge_event(b, "port_removed", copy, "", -1);
+	return 0;
+}
+
+/* --- set ---------------------------------------------------------------------- */
+
+static const char *fixed_change(const struct port_config *a, const struct port_config *b)
+{
+	return strcmp(a->name, b->name)						? "name" :
+	       strcmp(a->socket, b->socket)					? "socket" :
+	       a->role != b->role						? "mode" :
+	       a->pairs != b->pairs						? "queues" :
+	       a->without != b->without						? "features and offloads" :
+	       a->owner != b->owner || a->group != b->group || a->perm != b->perm ? "owner and perm" :
+										  NULL;
+}
+
+static bool same_addresses(const struct port_config *a, const struct port_config *b)
+{
+	const uint16_t vlan_a = a->have_trunk ? 0 : a->vlan, vlan_b = b->have_trunk ? 0 : b->vlan;
+
+	return vlan_a == vlan_b && a->nmac == b->nmac && !memcmp(a->mac, b->mac, sizeof(a->mac[0]) * a->nmac);
+}
+
+static void change_policy(struct bridge *b, struct port *p, const struct port_config *cfg)
+{
+	bridge_park(b);
+	p->cfg = *cfg;
+	policy_set(&p->policy, cfg);
+	p->rx_limited = cfg->rx_bps || cfg->rx_pps;
+	for (uint32_t i = 0; i < b->queues; i++)
+		datapath_forget(b->dp[i], p);
+	/* What others were told of it, too. */
+	fdb_touch(&b->fdb);
+	bridge_unpark(b);
+}
+
+static void change_mode(struct bridge *b, struct port *p)
+{
+	struct vd_steering s;
+
+	if (uplink_steering_read(b->uplink, p->index, &s) || s.mode == p->cfg.steering)
+		return;
+	s.mode = p->cfg.steering;
+	uplink_steering(b->uplink, p->index, &s);
+	p->steering = s;
+}
+
+int bridge_port_set(struct bridge *b, const char *name, const struct port_config *cfg, char *err, size_t errlen)
+{
+	const struct fail why = { err, errlen };
+	struct port *p = bridge_port_find(b, name);
+	struct port_config old;
+	const char *fixed;
+	bool readdress;
+	int ret;
+
+	if (!p)
+		return no_such_port(&why, name);
+	fixed = fixed_change(&p->cfg, cfg);
+	if (fixed)
+		return fail_with(&why, -EBUSY, "port %s: %s cannot change while it exists: `viaduct port del` and `port add` it",
+				 name, fixed);
+	ret = check_addresses(b, p, cfg, &why);
+	if (ret)
+		return ret;
+	old = p->cfg;
+	readdress = !same_addresses(&old, cfg);
+	if (readdress)
+		addresses_close(b, p);
+	change_policy(b, p, cfg);
+	if (readdress)
+		ret = addresses_open(b, p);
+	if (ret) {
+		addresses_close(b, p);
+		change_policy(b, p, &old);
+		addresses_open(b, p);
+		return fail_with(&why, ret, "port %s: cannot enter its addresses: %s", name, strerror(-ret));
+	}
+	ret = publish_policy(b, p);
+	change_mode(b, p);
+	attach_update(p);
+	bridge_event(b, "port_changed", name, "", -1);
+	return ret ? fail_with(&why, ret, "port %s: cannot write the maps: %s", name, strerror(-ret)) : 0;
+}
+
+/* --- all of them ---------------------------------------------------------------- */
+
+int bridge_ports_open(struct bridge *b, char *err, size_t errlen)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; i < VD_MAX_PORTS; i++)
+		uplink_maps(b->uplink)->links[1 + i].reason = VD_REASON_NOT_CONFIGURED;
+	for (uint32_t i = 0; i < b->cfg.nports && !ret; i++)
+		ret = bridge_port_add(b, &b->cfg.ports[i], err, errlen);
+	update_unknown(b);
+	return ret;
+}
+
+void bridge_ports_close(struct bridge *b)
+{
+	for (uint32_t i = 0; i < b->nports; i++) {
+		if (!b->port[i])
+			continue;
+		addresses_close(b, b->port[i]);
+		port_destroy(b->port[i]);
+		b->port[i] = NULL;
+	}
+	b->nports = 0;
+}
+
+/* --- steering ------------------------------------------------------------------- */
+
+void bridge_ports_tick(struct bridge *b)
+{
+	for (uint32_t i = 0; i < b->nports; i++) {
+		struct port *p = b->port[i];
+		struct vd_steering s;
+
+		if (!p || p->pairs < 2 || !p->connected || uplink_steering_read(b->uplink, i, &s) ||
+		    !memcmp(&s, &p->steering, sizeof(s)))
+			continue;
+		for (unsigned k = 0; k < VD_INDIRECTION; k++)
+			WRITE_ONCE(p->steering.pair[k], s.pair[k]);
+		WRITE_ONCE(p->steering.mode, s.mode);
+		p->cfg.steering = s.mode;
+	}
+}
+
+int bridge_steer_get(struct bridge *b, const char *name, struct vd_steering *s)
+{
+	struct port *p = bridge_port_find(b, name);
+
+	return p ? uplink_steering_read(b->uplink, p->index, s) : -ENOENT;
+}
+
+int bridge_steer_set(struct bridge *b, const char *name, const struct vd_steering *s, char *err, size_t errlen)
+{
+	const struct fail why = { err, errlen };
+	struct port *p = bridge_port_find(b, name);
+	int ret;
+
+	if (!p)
+		return no_such_port(&why, name);
+	for (unsigned i = 0; i < VD_INDIRECTION; i++)
+		if (s->pair[i] >= p->pairs)
+			return fail_with(&why, -EINVAL, "port %s has %u queue pairs, from 0 on: %u is none of them", name,
+					 p->pairs, s->pair[i]);
+	ret = uplink_steering(b->uplink, p->index, s);
+	if (ret)
+		return fail_with(&why, ret, "port %s: cannot write the steering map: %s", name, strerror(-ret));
+	bridge_ports_tick(b);
+	return 0;
+}
