@@ -14,7 +14,7 @@ WARN := -Wall -Wextra -Werror
 CPPFLAGS += -D_GNU_SOURCE -DVIADUCT_VERSION='"$(VERSION)"' -Iinclude -Iuser -I$(BUILD)
 CFLAGS ?= -O2 -g
 CFLAGS += -std=gnu11 $(WARN) -pthread
-LIBS := -lxdp -lbpf -lelf -lz -lmnl -ljansson -lsystemd -lnuma -lpthread
+LIBS := -lxdp -lbpf -lelf -lz -lmnl -ljansson -linih -lsystemd -lnuma -lpthread
 SAN := -fsanitize=address,undefined -fno-sanitize-recover=undefined -fno-omit-frame-pointer
 
 # The library holds everything but the main programs: both binaries, tests and benchmarks link it.

@@ -11,7 +11,7 @@ newest() {
 	apt-cache pkgnames "$1" | grep -E "^$1-?[0-9]+$" | sort -V | tail -n 1
 }
 
-pkgs="make gcc clang llvm pkg-config libc6-dev libbpf-dev libxdp-dev libelf-dev zlib1g-dev libjansson-dev libmnl-dev libsystemd-dev libnuma-dev"
+pkgs="make gcc clang llvm pkg-config libc6-dev libbpf-dev libxdp-dev libelf-dev zlib1g-dev libjansson-dev libinih-dev libmnl-dev libsystemd-dev libnuma-dev"
 command -v bpftool >/dev/null || [ -x /usr/sbin/bpftool ] || pkgs="$pkgs bpftool"
 case $what in demo | check | bench) pkgs="$pkgs iproute2 iputils-ping iperf3 ethtool jq procps util-linux" ;; esac
 case $what in

@@ -6,6 +6,7 @@
 #include <stdarg.h>
 #include <stddef.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -76,6 +77,11 @@ static void the_defaults_are_these(void **state)
 	assert_int_equal(c.wait, WAIT_ADAPTIVE);
 	assert_int_equal(c.log_level, LOG_LEVEL_INFO);
 	assert_int_equal(c.ncpus, 0);
+	assert_int_equal(c.uplink.set_channels, 0);
+	assert_false(c.uplink.hw_steer);
+	assert_false(c.uplink.busy_poll);
+	assert_true(c.host_port);
+	assert_int_equal(c.aging_s, 300);
 	assert_int_equal(c.nports, 1);
 	assert_string_equal(c.ports[0].name, "vm0");
 	assert_string_equal(c.ports[0].socket, "/run/vm0.sock");
@@ -85,6 +91,13 @@ static void the_defaults_are_these(void **state)
 	assert_int_equal(c.ports[0].owner, (uid_t)-1);
 	assert_int_equal(c.ports[0].group, (gid_t)-1);
 	assert_int_equal(c.ports[0].perm, 0600);
+	assert_int_equal(c.ports[0].vlan, 0);
+	assert_false(c.ports[0].have_trunk);
+	assert_false(c.ports[0].mac_lock);
+	assert_false(c.ports[0].isolated);
+	assert_int_equal(c.ports[0].storm, PORT_STORM);
+	assert_int_equal(c.ports[0].tx_bps | c.ports[0].rx_bps | c.ports[0].tx_pps | c.ports[0].rx_pps, 0);
+	assert_int_equal(c.ports[0].steering, VD_STEER_AUTO);
 	config_free(&c);
 }
 
@@ -96,7 +109,14 @@ static void every_option_arrives(void **state)
 	(void)state;
 	good(&c, ARGS("--uplink=enp1s0f0", "--name=front1_a-b", "--queues", "4", "--xdp-mode", "copy", "--xdp-attach",
 		      "dispatcher", "--wait", "busy", "--cpus", "0,2-4,7", "--unknown", "guest", "--log-level",
-		      "debug", PORT));
+		      "debug", "--set-channels", "8", "--hw-steer", "on", "--busy-poll", "on", "--host-port", "off",
+		      "--aging", "0", PORT));
+	assert_int_equal(c.uplink.set_channels, 8);
+	assert_true(c.uplink.hw_steer);
+	assert_true(c.uplink.busy_poll);
+	assert_false(c.host_port);
+	assert_int_equal(c.aging_s, 0);
+	assert_string_equal(c.unknown_port, "");
 	assert_string_equal(c.uplink.ifname, "enp1s0f0");
 	assert_string_equal(c.uplink.name, "front1_a-b");
 	assert_int_equal(c.uplink.queues, 4);
@@ -123,7 +143,9 @@ static void every_choice_is_known(void **state)
 		{ "--log-level", "warn" }, { "--log-level", "info" }, { "--log-level", "debug" },
 		{ "--queues", "all" }, { "--queues", "256" }, { "--rx-hash", "auto" }, { "--rx-hash", "software" },
 		{ "--numa-node", "auto" }, { "--numa-node", "1" }, { "--rx-hash", "driver" }, { "--tx-checksum", "auto" }, { "--tx-checksum", "software" },
-		{ "--tx-checksum", "driver" },
+		{ "--tx-checksum", "driver" }, { "--hw-steer", "on" }, { "--hw-steer", "off" }, { "--busy-poll", "on" },
+		{ "--busy-poll", "off" }, { "--host-port", "on" }, { "--host-port", "off" }, { "--aging", "1000000" },
+		{ "--set-channels", "256" }, { "--unknown", "guest=vm1" },
 	};
 	struct config c;
 
@@ -206,21 +228,22 @@ static void what_is_missing_is_named(void **state)
 {
 	(void)state;
 	bad(ARGS(PORT), "--uplink is missing");
-	bad(ARGS(UP), "--port is missing");
 	bad(ARGS(UP, "--port", "socket=/s"), "--port: name is missing");
 	bad(ARGS(UP, "--port", "name=x"), "--port: socket is missing");
 	bad(ARGS(UP, PORT, "--wait"), "--wait: a value is missing");
+	bad(ARGS(UP, "--port"), "--port: a value is missing");
+	bad(ARGS(UP, "--config"), "--config: a value is missing");
 	bad(ARGS("--uplink"), "--uplink: a value is missing");
 }
 
 static void what_is_unknown_is_named_with_what_is_known(void **state)
 {
 	(void)state;
-	bad(ARGS(UP, PORT, "--que", "4"), "unknown option '--que'; known options: --uplink, --name");
+	bad(ARGS(UP, PORT, "--que", "4"), "unknown option '--que'; known options: --config, --port, --uplink, --name");
 	bad(ARGS(UP, PORT, "--queuesX=4"), "unknown option '--queuesX'");
 	bad(ARGS(UP, PORT, "eth2"), "unknown argument 'eth2'");
 	bad_port("name=x,socket=/s,queue=4",
-		 "--port: unknown key 'queue'; known keys: name, socket, mode, queues, mac, owner, perm");
+		 "--port: unknown key 'queue'; known keys: name, socket, mode, queues, mac, mac-lock, isolated, vlan");
 	bad_port("name=x,socket=/s,queues", "'queues' is not KEY=VALUE");
 	bad_port("name=x,socket=/s,", "'' is not KEY=VALUE");
 }
@@ -234,11 +257,75 @@ static void nothing_may_be_given_twice(void **state)
 	bad_port("name=x,socket=/s,mac=02:00:00:00:00:01,mac=02:00:00:00:00:01", "--port: mac: given twice");
 }
 
-static void a_second_port_says_what_to_do(void **state)
+static void ports_may_be_none_or_many(void **state)
+{
+	struct config c;
+
+	(void)state;
+	good(&c, ARGS(UP));
+	assert_int_equal(c.nports, 0);
+	config_free(&c);
+	good(&c, ARGS(UP, PORT, "--port", "name=vm1,socket=/run/vm1.sock", "--port=name=vm2,socket=/run/vm2.sock"));
+	assert_int_equal(c.nports, 3);
+	assert_string_equal(c.ports[2].name, "vm2");
+	config_free(&c);
+}
+
+static void two_hundred_and_fifty_six_ports_are_the_most(void **state)
+{
+	char *argv[2 + 2 * 257 + 1] = { "--uplink", "eth1" }, text[257][48];
+	struct config c;
+
+	(void)state;
+	for (unsigned i = 0; i < 257; i++) {
+		snprintf(text[i], sizeof(text[i]), "name=vm%u,socket=/run/%u.sock", i, i);
+		argv[2 + 2 * i] = "--port";
+		argv[3 + 2 * i] = text[i];
+	}
+	bad(argv, "--port: more than 256 ports: start a second viaduct on another uplink");
+	argv[2 + 2 * 256] = NULL;
+	good(&c, argv);
+	assert_int_equal(c.nports, 256);
+	config_free(&c);
+}
+
+static void a_name_a_socket_and_an_address_are_one_ports(void **state)
+{
+	struct config c;
+
+	(void)state;
+	bad(ARGS(UP, PORT, "--port", "name=vm0,socket=/s"), "--port: there is a port named vm0 already");
+	bad(ARGS(UP, PORT, "--port", "name=vm1,socket=/run/vm0.sock"), "socket: /run/vm0.sock is port vm0's already");
+	bad(ARGS(UP, "--port", "name=a,socket=/a,mac=02:00:00:00:00:01,02:00:00:00:00:02", "--port",
+		 "name=b,socket=/b,mac=02:00:00:00:00:02"), "mac: 02:00:00:00:00:02 is port a's already");
+	bad(ARGS(UP, "--port", "name=a,socket=/a,vlan=5,mac=02:00:00:00:00:02", "--port",
+		 "name=b,socket=/b,vlan=5,mac=02:00:00:00:00:02"), "mac: 02:00:00:00:00:02 is port a's already");
+	good(&c, ARGS(UP, "--port", "name=a,socket=/a,vlan=5,mac=02:00:00:00:00:02", "--port",
+		      "name=b,socket=/b,vlan=6,mac=02:00:00:00:00:02"));
+	config_free(&c);
+}
+
+static void a_port_for_unknown_addresses_may_be_named(void **state)
+{
+	struct config c;
+
+	(void)state;
+	good(&c, ARGS(UP, PORT, "--unknown=guest=vm0"));
+	assert_int_equal(c.uplink.unknown, VD_UNKNOWN_GUEST);
+	assert_string_equal(c.unknown_port, "vm0");
+	config_free(&c);
+	bad(ARGS(UP, PORT, "--unknown", "guest="), "--unknown: '' is no port's name");
+	bad(ARGS(UP, PORT, "--unknown", "guest=a b"), "--unknown: 'a b' is no port's name");
+	bad(ARGS(UP, PORT, "--unknown", "vm0"), "'vm0' is not one of pass, drop, guest, guest=NAME");
+}
+
+static void seconds_and_channels_are_checked(void **state)
 {
 	(void)state;
-	bad(ARGS(UP, PORT, "--port", "name=vm1,socket=/run/vm1.sock"),
-	    "one port per bridge in this version; start a second viaduct on another uplink");
+	bad(ARGS(UP, "--aging", "-1"), "--aging: '-1' is not a number from 0 to 1000000");
+	bad(ARGS(UP, "--aging", "1000001"), "--aging: ");
+	bad(ARGS(UP, "--set-channels", "0"), "--set-channels: '0' is not a number from 1 to 256");
+	bad(ARGS(UP, "--host-port", "yes"), "--host-port: 'yes' is not one of on, off");
 }
 
 static void numbers_are_checked(void **state)
@@ -420,14 +507,27 @@ static void unknown_features_are_named_with_what_is_known(void **state)
 
 static void every_option_is_in_the_help(void **state)
 {
-	static const char *const words[] = { "--uplink", "--port", "--name", "--queues", "--xdp-mode", "--xdp-attach",
-					     "--wait", "--cpus", "--unknown", "--log-level", "name=", "socket=",
-					     "mode=", "queues=", "mac=", "owner=", "perm=", "offloads=", "features=",
-					     "--rx-hash", "--tx-checksum" };
+	static const char *const words[] = { "--config FILE", "--port KEY", "name=NAME", "socket=", "mode=", "queues=",
+					     "mac=", "mac-lock=", "isolated=", "vlan=", "trunk=", "storm=", "tx-rate=",
+					     "rx-rate=", "tx-pps=", "rx-pps=", "steering=", "owner=", "perm=",
+					     "offloads=", "features=" };
+	char list[512], *help = NULL, *rest, *option;
+	size_t len;
+	FILE *f = open_memstream(&help, &len);
 
 	(void)state;
+	config_help(f);
+	fclose(f);
 	for (unsigned i = 0; i < sizeof(words) / sizeof(words[0]); i++)
-		assert_non_null(strstr(config_help(), words[i]));
+		assert_non_null(strstr(help, words[i]));
+	rest = (char *)config_option_list("--", list, sizeof(list));
+	assert_true(strlen(list) < sizeof(list) - 1);
+	while ((option = strsep(&rest, ","))) {
+		if (!strstr(help, option + (*option == ' ')))
+			print_error("%s is not in the help\n", option);
+		assert_non_null(strstr(help, option + (*option == ' ')));
+	}
+	free(help);
 }
 
 int main(void)
@@ -442,7 +542,11 @@ int main(void)
 		cmocka_unit_test(what_is_missing_is_named),
 		cmocka_unit_test(what_is_unknown_is_named_with_what_is_known),
 		cmocka_unit_test(nothing_may_be_given_twice),
-		cmocka_unit_test(a_second_port_says_what_to_do),
+		cmocka_unit_test(ports_may_be_none_or_many),
+		cmocka_unit_test(two_hundred_and_fifty_six_ports_are_the_most),
+		cmocka_unit_test(a_name_a_socket_and_an_address_are_one_ports),
+		cmocka_unit_test(a_port_for_unknown_addresses_may_be_named),
+		cmocka_unit_test(seconds_and_channels_are_checked),
 		cmocka_unit_test(numbers_are_checked),
 		cmocka_unit_test(cpu_lists_are_checked),
 		cmocka_unit_test(names_are_checked),

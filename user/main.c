@@ -10,7 +10,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -24,6 +23,7 @@
 #include "ctl/client.h"
 #include "ctl/config.h"
 #include "ctl/instance.h"
+#include "ctl/limits.h"
 #include "ctl/status.h"
 
 #define MIN_KERNEL_MAJOR 5	/* XDP bpf_link, xdp.frags and mmap-able maps are all there from 5.18 */
@@ -45,11 +45,12 @@ static void usage(FILE *f)
 	fprintf(f,
 		"viaduct: a vhost-user bridge: guests' virtqueues on one side, a NIC that stays with its kernel driver "
 		"on the other\n\n"
-		"usage: viaduct run --uplink IFACE --port name=NAME,socket=PATH [OPTION...]\n"
+		"usage: viaduct run --uplink IFACE [--port name=NAME,socket=PATH]... [OPTION...]\n"
 		"       viaduct status [--name NAME] [--json]\n"
 		"       viaduct monitor [--name NAME]\n"
 		"       viaduct help | --version\n\n"
-		"options of run:\n%s", config_help());
+		"options of run:\n");
+	config_help(f);
 }
 
 static json_t *on_status(void *ctx)
@@ -114,7 +115,6 @@ static int setup_signals(struct daemon *d)
 static int check_host(char *err, size_t errlen)
 {
 	unsigned major = 0, minor = 0;
-	struct rlimit nofile;
 	struct utsname un;
 
 	if (geteuid() != 0) {
@@ -127,27 +127,7 @@ static int check_host(char *err, size_t errlen)
 			 MIN_KERNEL_MINOR);
 		return -EOPNOTSUPP;
 	}
-	if (!getrlimit(RLIMIT_NOFILE, &nofile)) {
-		nofile.rlim_cur = nofile.rlim_max;
-		setrlimit(RLIMIT_NOFILE, &nofile);
-	}
 	return 0;
-}
-
-/* Two fds a ring, its memory, two a NIC queue and some for us. */
-static int check_files(const struct config *c, char *err, size_t errlen)
-{
-	struct rlimit nofile;
-	rlim_t need = 256;
-
-	for (unsigned i = 0; i < c->nports; i++)
-		need += 6 * c->ports[i].pairs + 16;
-	if (getrlimit(RLIMIT_NOFILE, &nofile) || nofile.rlim_cur >= need)
-		return 0;
-	snprintf(err, errlen, "%llu open files are allowed, these ports may need %llu: raise the limit (ulimit -n %llu, "
-		 "or LimitNOFILE= in the unit)", (unsigned long long)nofile.rlim_cur, (unsigned long long)need,
-		 (unsigned long long)need);
-	return -EMFILE;
 }
 
 static int start(struct daemon *d, char *err, size_t errlen)
@@ -210,7 +190,7 @@ static int run(int argc, char **argv)
 	d.loop = loop_create();
 	ret = d.loop ? check_host(err, sizeof(err)) : -ENOMEM;
 	if (!ret)
-		ret = check_files(&d.config, err, sizeof(err));
+		ret = limits_raise_files(limits_files(d.config.ports, d.config.nports), err, sizeof(err));
 	if (!ret)
 		ret = setup_signals(&d);
 	if (!ret)

@@ -39,6 +39,7 @@ struct port_config {
 	 */
 	uint16_t vlan;
 	bool have_trunk;
+	bool trunk_all;		/* it was not a list but "all": every VLAN but @vlan */
 	uint64_t trunk[PORT_VLAN_WORDS];
 	/* Limits, seen from the guest (tx: it sends); 0 = none. */
 	uint32_t storm;		/* broadcast and multicast frames a second that it sends */

@@ -29,6 +29,9 @@ struct uplink_config {
 	char ifname[IF_NAMESIZE];
 	char name[64];			/* pins go to VD_PIN_ROOT/name */
 	uint32_t queues;		/* 0 = all channels */
+	uint32_t set_channels;		/* make as many first, until the end; 0 = leave them */
+	bool hw_steer;			/* a guest gets NIC queues of its own, by the NIC's rules */
+	bool busy_poll;			/* workers drive the NIC */
 	enum uplink_mode_wish mode;
 	enum uplink_attach attach;
 	enum vd_unknown unknown;
