@@ -36,16 +36,19 @@ struct fixture {
 	pthread_t thread;
 };
 
-static json_t *fake_status(void *ctx)
+static int fake_status(void *ctx, const json_t *params, json_t **result, char *errtext, size_t errlen)
 {
 	struct fixture *f = ctx;
 	char *pad = calloc(1, f->padding + 1);
-	json_t *o;
 
+	(void)errtext;
+	(void)errlen;
 	memset(pad, 'x', f->padding);
-	o = json_pack("{s:s, s:i, s:s}", "name", "eth1", "asked", (int)++f->asked, "padding", pad);
+	*result = json_pack("{s:s, s:i, s:s}", "name", "eth1", "asked", (int)++f->asked, "padding", pad);
+	if (params)
+		json_object_set(*result, "params", (json_t *)params);
 	free(pad);
-	return o;
+	return 0;
 }
 
 static const struct api_ops ops = { .status = fake_status };
@@ -193,6 +196,7 @@ static void what_is_not_a_request_gets_an_error(void **state)
 	expect_error(f, "[\"status\"]\n", "invalid_request");
 	expect_error(f, "{}\n", "invalid_request");
 	expect_error(f, "{\"method\":7}\n", "invalid_request");
+	expect_error(f, "{\"method\":\"status\",\"params\":7}\n", "invalid_params");
 	assert_int_equal(f->asked, 0);
 }
 
@@ -200,18 +204,19 @@ static void every_method_is_listed_and_every_listed_one_exists(void **state)
 {
 	struct fixture *f = *state;
 	json_t *o, *list, *doc, *reply;
-	const char *name;
+	const char *name, *code;
 	char line[80];
 
 	open_api(f);
 	o = ask(f, "{\"method\":\"methods\"}\n");
 	list = json_object_get(o, "result");
-	assert_int_equal(json_object_size(list), 4);
+	assert_int_equal(json_object_size(list), 9);
 	json_object_foreach(list, name, doc) {
 		assert_true(strlen(json_string_value(doc)) > 0);
 		snprintf(line, sizeof(line), "{\"method\":\"%s\"}\n", name);
 		reply = ask(f, line);
-		assert_non_null(json_object_get(reply, "result"));
+		code = json_string_value(json_object_get(json_object_get(reply, "error"), "code"));
+		assert_true(json_object_get(reply, "result") || strcmp(code, "unknown_method"));
 		json_decref(reply);
 	}
 	json_decref(o);
@@ -402,12 +407,36 @@ static void an_answer_too_large_for_the_queue_ends_the_connection(void **state)
 	struct fixture *f = *state;
 	int fd;
 
-	f->padding = API_QUEUE_MAX;
+	f->padding = API_ANSWER_MAX;
 	open_api(f);
 	fd = dial(f);
 	say(fd, "{\"method\":\"status\"}\n");
 	fake_settle(f->loop);
 	assert_true(is_closed(fd));
+	close(fd);
+}
+
+static void a_long_answer_does_not_cost_a_monitor_its_events(void **state)
+{
+	struct fixture *f = *state;
+	json_t *o;
+	int fd;
+
+	f->padding = 3 * API_QUEUE_MAX;
+	open_api(f);
+	fd = dial(f);
+	say(fd, "{\"method\":\"monitor\"}\n{\"method\":\"status\",\"id\":2}\n");
+	fake_settle(f->loop);
+	api_event(f->api, json_pack("{s:s}", "event", "test"));
+	for (int i = 0; i < 3; i++) {
+		o = hear(f, fd);
+		assert_non_null(o);
+		if (i == 1)
+			assert_int_equal(json_integer_value(json_object_get(o, "id")), 2);
+		if (i == 2)
+			assert_string_equal(json_string_value(json_object_get(o, "event")), "test");
+		json_decref(o);
+	}
 	close(fd);
 }
 
@@ -711,6 +740,7 @@ int main(void)
 		T(a_monitor_that_does_not_read_is_cut_off_and_told),
 		T(requests_whose_answers_are_not_read_are_not_taken),
 		T(an_answer_too_large_for_the_queue_ends_the_connection),
+		T(a_long_answer_does_not_cost_a_monitor_its_events),
 		T(at_most_thirty_two_clients_are_served),
 		T(the_socket_is_for_its_owner_and_goes_with_the_api),
 		T(status_finds_the_only_instance),

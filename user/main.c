@@ -53,11 +53,15 @@ static void usage(FILE *f)
 	config_help(f);
 }
 
-static json_t *on_status(void *ctx)
+static int on_status(void *ctx, const json_t *params, json_t **result, char *err, size_t errlen)
 {
 	struct daemon *d = ctx;
 
-	return status_json(d->bridge);
+	(void)params;
+	(void)err;
+	(void)errlen;
+	*result = status_json(d->bridge);
+	return 0;
 }
 
 static void on_event(void *arg, const struct bridge_event *ev)

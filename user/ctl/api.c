@@ -19,7 +19,7 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "ctl/api.h"
+#include "ctl/api_methods.h"
 
 #define READ_PAUSE (64 * 1024)	/* bytes queued that stop further requests */
 #define READS_PER_CALL 4
@@ -37,6 +37,7 @@ struct client {
 	struct loop_timer linger;
 	struct bytes in, out;
 	size_t sent;		/* of @out */
+	size_t answers;		/* bytes that waited when the last answer was queued: events may come on top */
 	bool monitor;
 	bool more;		/* @in has whole lines that wait for room in @out */
 	bool closing;		/* takes nothing more; goes when @out is empty */
@@ -122,8 +123,8 @@ static void client_finish(struct client *c)
 	loop_timer_set(c->api->loop, &c->linger, clock_now() + LINGER_NS);
 }
 
-/* Queues one line. False: it does not fit. */
-static bool client_put(struct client *c, const json_t *line)
+/* Queues one line. False: it does not fit into @max bytes. */
+static bool client_put(struct client *c, const json_t *line, size_t max)
 {
 	char *text = json_dumps(line, JSON_COMPACT);
 	size_t len = text ? strlen(text) : 0;
@@ -134,7 +135,7 @@ static bool client_put(struct client *c, const json_t *line)
 		c->out.len -= c->sent;
 		c->sent = 0;
 	}
-	ok = text && c->out.len + len + 1 <= API_QUEUE_MAX && bytes_add(&c->out, text, len);
+	ok = text && c->out.len + len + 1 <= max && bytes_add(&c->out, text, len);
 	if (ok && !bytes_add(&c->out, "\n", 1)) {
 		c->out.len -= len;
 		ok = false;
@@ -149,7 +150,9 @@ static void answer(struct client *c, json_t *id, const char *kind, json_t *body)
 
 	json_object_set(o, "id", id ? id : json_null());
 	json_object_set_new(o, kind, body);
-	if (!client_put(c, o))
+	if (client_put(c, o, API_ANSWER_MAX))
+		c->answers = waiting(c);
+	else
 		client_finish(c);
 	json_decref(o);
 }
@@ -159,83 +162,27 @@ static void answer_error(struct client *c, json_t *id, const char *code, const c
 	answer(c, id, "error", json_pack("{s:s, s:s}", "code", code, "message", message));
 }
 
-/* ---- methods ---- */
-
-static json_t *method_status(struct client *c)
-{
-	return c->api->ops->status(c->api->ctx);
-}
-
-static json_t *method_version(struct client *c)
-{
-	(void)c;
-	return json_pack("{s:s}", "version", VIADUCT_VERSION);
-}
-
-static json_t *method_monitor(struct client *c)
-{
-	c->monitor = true;
-	return json_pack("{s:b}", "monitoring", 1);
-}
-
-static json_t *method_methods(struct client *c);
-
-static const struct method {
-	const char *name;
-	json_t *(*call)(struct client *c);	/* a new result, NULL when out of memory */
-	const char *doc;
-} methods[] = {
-	{ "status", method_status, "state and counters of uplink, NIC queues, workers and ports" },
-	{ "monitor", method_monitor, "from now on one JSON object per line for everything that happens" },
-	{ "version", method_version, "version of the running program" },
-	{ "methods", method_methods, "this list" },
-};
-#define METHODS (sizeof(methods) / sizeof(methods[0]))
-
-static json_t *method_methods(struct client *c)
-{
-	json_t *o = json_object();
-
-	(void)c;
-	for (unsigned i = 0; i < METHODS; i++)
-		json_object_set_new(o, methods[i].name, json_string(methods[i].doc));
-	return o;
-}
-
-static void call_method(struct client *c, json_t *id, const char *name)
-{
-	for (unsigned i = 0; i < METHODS; i++) {
-		json_t *result;
-
-		if (strcmp(methods[i].name, name))
-			continue;
-		result = methods[i].call(c);
-		if (result)
-			answer(c, id, "result", result);
-		else
-			answer_error(c, id, "internal", "out of memory");
-		return;
-	}
-	answer_error(c, id, "unknown_method", "no such method: the method \"methods\" lists what there is");
-}
-
 static void handle_line(struct client *c, const char *line, size_t len)
 {
-	json_t *request, *method;
+	json_t *request, *id;
+	struct api_reply r;
 
 	while (len && (line[len - 1] == '\r' || line[len - 1] == ' '))
 		len--;
 	if (!len)
 		return;
 	request = json_loadb(line, len, JSON_REJECT_DUPLICATES, NULL);
-	method = json_object_get(request, "method");
-	if (!request)
+	if (!request) {
 		answer_error(c, NULL, "parse_error", "a request is one line of JSON");
-	else if (!json_is_string(method))
-		answer_error(c, json_object_get(request, "id"), "invalid_request",
-			     "a request is an object with a string \"method\"");
+		return;
+	}
+	id = json_object_get(request, "id");
+	api_call(c->api->ops, c->api->ctx, request, &r);
+	c->monitor |= r.monitor;
+	if (r.result)
+		answer(c, id, "result", r.result);
 	else
-		call_method(c, json_object_get(request, "id"), json_string_value(method));
+		answer_error(c, id, r.code, r.message);
 	json_decref(request);
 }
 
@@ -296,7 +243,7 @@ static bool client_write(struct client *c)
 		c->sent += (size_t)n;
 	}
 	bytes_free(&c->out);
-	c->sent = 0;
+	c->sent = c->answers = 0;
 	return !c->closing;
 }
 
@@ -453,7 +400,7 @@ static json_t *with_time(const json_t *event)
 static void overrun(struct client *c)
 {
 	json_t *o = with_time(NULL);
-	size_t at = c->sent, room = API_QUEUE_MAX - 256;
+	size_t at = c->sent, room = API_QUEUE_MAX + c->answers - 256;
 
 	if (c->out.len - at > room) {
 		at += room;
@@ -462,7 +409,7 @@ static void overrun(struct client *c)
 		c->out.len = at;
 	}
 	if (o && !json_object_set_new(o, "event", json_string("overrun")))
-		client_put(c, o);
+		client_put(c, o, API_QUEUE_MAX + c->answers);
 	json_decref(o);
 	client_finish(c);
 }
@@ -480,7 +427,7 @@ void api_event(struct api *a, json_t *event)
 			line = with_time(event);
 		if (!line)
 			break;
-		if (!client_put(c, line))
+		if (!client_put(c, line, API_QUEUE_MAX + c->answers))
 			overrun(c);
 		client_rewatch(c);
 	}

@@ -3,13 +3,13 @@
  * The control API: a UNIX socket that only its owner may open. A request is one
  * line of JSON, so is an answer:
  *
- *   {"method":"status","id":1}   ->   {"id":1,"result":{...}}
- *                                or   {"id":1,"error":{"code":"unknown_method","message":"..."}}
+ *   {"method":"port_del","params":{"name":"vm0"},"id":1}
+ *        ->   {"id":1,"result":{...}}
+ *        or   {"id":1,"error":{"code":"no_such_port","message":"..."}}
  *
  * "id" may be any JSON value and comes back as it was. After "monitor" events
  * follow, one object a line, each with "time" and "event", until the client
- * goes. Methods: see "methods". Error codes: parse_error, invalid_request,
- * unknown_method, too_large, internal.
+ * goes. Methods, their parameters and error codes: api_methods.c.
  *
  * Nothing a client does costs another one, or the bridge, more than a bounded
  * amount of memory and time. Control thread only.
@@ -24,10 +24,23 @@
 
 #define API_CLIENTS 32
 #define API_REQUEST_MAX (64 * 1024)	/* bytes in one line */
-#define API_QUEUE_MAX (1024 * 1024)	/* bytes waiting to be read by one client */
+#define API_QUEUE_MAX (1024 * 1024)	/* bytes of events waiting to be read by one client */
+#define API_ANSWER_MAX (32 * 1024 * 1024)	/* the same with an answer: the status of 256 ports is long */
 
+/**
+ * api_op - what a method does
+ * @params: those that the method takes, of the right types; NULL = none
+ * @result: a new object on success
+ * @err, @errlen: on failure one line that names the mend
+ *
+ * Called from the loop; everything else waits meanwhile. Return: 0 or -errno: -EINVAL the parameters make no sense,
+ * -ENODEV there is no such port, -EEXIST and -EADDRINUSE another port or process has it.
+ */
+typedef int api_op(void *ctx, const json_t *params, json_t **result, char *err, size_t errlen);
+
+/* One per method of that name; NULL: not supported. */
 struct api_ops {
-	json_t *(*status)(void *ctx);	/* a new object, NULL when out of memory */
+	api_op *status, *port_list, *port_add, *port_del, *port_set, *steer;
 };
 
 struct api;
