@@ -143,11 +143,14 @@ static int start(struct daemon *d, char *err, size_t errlen)
 		.ncpus = d->config.ncpus,
 		.ports = d->config.ports,
 		.nports = d->config.nports,
+		.host_port = d->config.host_port,
+		.aging_s = d->config.aging_s,
 	};
 	static const struct api_ops ops = { .status = on_status };
 	char path[108];
 	int ret;
 
+	memcpy(bc.unknown_port, d->config.unknown_port, sizeof(bc.unknown_port));
 	snprintf(path, sizeof(path), INSTANCE_DIR "/%.64s.sock", d->config.uplink.name);
 	ret = bridge_open(d->host, d->loop, &bc, on_event, d, &d->bridge, err, errlen);
 	if (ret)

@@ -216,6 +216,27 @@ void addresses_learn(struct bridge *b)
 			learn_one(b, &r);
 }
 
+void addresses_host(struct bridge *b)
+{
+	const uint8_t (*now)[6];
+	unsigned n, k;
+
+	now = uplink_host_macs(b->uplink, &n);
+	if (n == b->nhost && !memcmp(now, b->host_mac, n * sizeof(now[0])))
+		return;
+	for (unsigned i = 0; i < b->nhost; i++) {
+		for (k = 0; k < n && memcmp(b->host_mac[i], now[k], MAC_LEN); k++)
+			;
+		if (k == n)
+			fdb_del(&b->fdb, mac_load(b->host_mac[i]));
+	}
+	for (k = 0; k < n; k++)
+		if (fdb_set(&b->fdb, mac_load(now[k]), VD_PORT_HOST, 0))
+			log_error("no room for the host's address: guests reach it by the uplink only");
+	memcpy(b->host_mac, now, n * sizeof(now[0]));
+	b->nhost = n;
+}
+
 /* Why a learned address should go; NULL: it stays. */
 static const char *outdated(struct bridge *b, struct port *p, uint64_t mac, uint64_t now_ns)
 {

@@ -98,6 +98,7 @@ static void on_tick(struct loop_timer *t)
 	for (uint32_t i = 0; i < b->nports; i++)
 		if (b->port[i])
 			attach_check(b->port[i], now);
+	addresses_host(b);
 	bridge_ports_tick(b);
 	addresses_age(b, now);
 	check_queues(b);
@@ -209,6 +210,7 @@ static int start(struct bridge *b, const struct fail *why)
 	for (uint32_t i = 0; i < b->queues; i++)
 		WRITE_ONCE(b->dp[i]->uplink_up, uplink_maps(b->uplink)->links[0].up);
 	uplink_on_link(b->uplink, on_link, b);
+	addresses_host(b);
 	ret = bridge_ports_open(b, why->text, why->len);
 	if (ret)
 		return ret;

@@ -59,6 +59,8 @@ struct bridge {
 	struct loop_timer tick;
 	struct hostport *host_port;	/* NULL: there is none */
 	uint64_t aged_ns;		/* when addresses were looked through for old ones */
+	uint8_t host_mac[UPLINK_HOST_MACS][6];	/* as the workers know them */
+	unsigned nhost;
 	uint64_t moves;			/* addresses that went from one port to another */
 	uint64_t started_ns;
 	struct log_limit queue_complaints;

@@ -43,7 +43,6 @@
 #define MAX_RING 32768
 #define MAX_FRAMES (1u << 20)
 #define BIND_WAIT_NS (5 * NSEC_PER_SEC)
-#define MAX_HOST_MACS 256
 
 struct uplink {
 	const struct host_ops *host;
@@ -55,7 +54,7 @@ struct uplink {
 	struct nicq *nicq;		/* [info.queues] */
 	uint32_t nopen;			/* nicqs that are set up */
 	int filter_fd;			/* holds the receive filter entries; receives nothing */
-	uint8_t host_mac[MAX_HOST_MACS][6];
+	uint8_t host_mac[UPLINK_HOST_MACS][6];
 	unsigned nhost;
 	int cpus;			/* possible CPUs: values of a per-CPU map entry */
 	struct vd_stats *percpu;	/* [cpus] */
@@ -279,8 +278,8 @@ static int fdb_change(struct uplink *u, const struct vd_fdb_key *key, const stru
 
 static void sync_host_macs(struct uplink *u)
 {
-	uint8_t now[MAX_HOST_MACS][6];
-	unsigned n = linkmon_host_macs(u->linkmon, now, MAX_HOST_MACS), i, k;
+	uint8_t now[UPLINK_HOST_MACS][6];
+	unsigned n = linkmon_host_macs(u->linkmon, now, UPLINK_HOST_MACS), i, k;
 	struct vd_fdb_value host = { .port = VD_PORT_HOST, .kind = VD_FDB_HOST };
 	struct vd_fdb_key key = { 0 };
 
@@ -591,6 +590,12 @@ bool uplink_is_host_mac(const struct uplink *u, const uint8_t mac[6])
 		if (!memcmp(u->host_mac[i], mac, 6))
 			return true;
 	return false;
+}
+
+const uint8_t (*uplink_host_macs(const struct uplink *u, unsigned *n))[6]
+{
+	*n = u->nhost;
+	return u->host_mac;
 }
 
 int uplink_fdb_set(struct uplink *u, uint16_t vlan, const uint8_t mac[6], uint32_t port, enum vd_fdb_kind kind)

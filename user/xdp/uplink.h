@@ -122,6 +122,9 @@ void uplink_fdb_changed(struct uplink *u);
 int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add);
 /* True for the uplink's own address and those of devices above it. */
 bool uplink_is_host_mac(const struct uplink *u, const uint8_t mac[6]);
+#define UPLINK_HOST_MACS 256
+/* All of them, for as long as the loop does not run. */
+const uint8_t (*uplink_host_macs(const struct uplink *u, unsigned *n))[6];
 /* The operator's table: written when the port begins; read, because anybody may edit it. */
 int uplink_steering(struct uplink *u, uint32_t port, const struct vd_steering *s);
 int uplink_steering_read(struct uplink *u, uint32_t port, struct vd_steering *s);
