@@ -33,11 +33,11 @@ test_sigint_ends_it_as_cleanly_as_sigterm() {
 test_every_map_of_the_promise_is_pinned_and_readable() {
 	local m
 	make_nic 1 && start_viaduct $(run_args) || return 1
-	for m in links fdb steering queues stats; do
+	for m in links fdb steering ports vlans limits flow_pairs queues stats; do
 		bpftool map dump pinned /sys/fs/bpf/viaduct/nic0/$m >"$WORK/$m" || return 1
 	done
 	grep -q VD_REASON_NOT_CONNECTED "$WORK/links" && grep -q VD_QUEUE_READY "$WORK/queues" &&
-		grep -q VD_FDB_HOST "$WORK/fdb" && grep -q drop_share "$WORK/stats" && grep -q '"enabled": 0' "$WORK/steering" &&
+		grep -q VD_FDB_HOST "$WORK/fdb" && grep -q drop_share "$WORK/stats" && grep -q '"enabled": 0' "$WORK/ports" && grep -q VD_STEER_AUTO "$WORK/steering" &&
 		bpftool link show pinned /sys/fs/bpf/viaduct/nic0/link | grep -q xdp
 }
 
@@ -173,8 +173,9 @@ test_a_removed_control_socket_or_pin_does_not_stop_a_clean_exit() {
 	rm -f /run/viaduct/nic0.sock /sys/fs/bpf/viaduct/nic0/fdb "$SOCK"
 	stop_viaduct && nothing_is_left
 }
-test_a_second_port_is_refused_clearly() {
-	make_nic 1 && refused "one port" $(run_args) --port "name=vm1,socket=$WORK/vm1.sock"
+test_two_ports_of_one_name_or_socket_are_refused_clearly() {
+	make_nic 1 && refused "vm0" $(run_args) --port "name=vm0,socket=$WORK/vm1.sock" &&
+		refused "$SOCK" $(run_args) --port "name=vm1,socket=$SOCK"
 }
 test_the_dispatcher_is_used_or_its_refusal_named() {
 	make_nic 1 || return 1

@@ -235,10 +235,9 @@ test_datagrams_that_we_join_arrive_one_by_one() { datagrams_to_the_guest 0 plain
 test_datagrams_that_we_join_arrive_one_by_one_with_packed_rings() { datagrams_to_the_guest 1 plain; }
 test_datagrams_that_we_join_arrive_right_where_joined_ones_are_taken() { datagrams_to_the_guest 0 joined; }
 # The ring has 2048 frames; one of 9000 bytes takes three of them.
-share_is() { [ "$(bpftool -j map lookup pinned /sys/fs/bpf/viaduct/nic0/steering key 0 0 0 0 | jq .formatted.value.share)" = "$1" ]; }
-test_a_ports_share_is_measured_in_frames_of_the_mtu() {
-	jumbo_up && wait_for 5 share_is 341 && ip link set nic0 mtu 1500 && wait_for 5 share_is 1024 &&
-		ip link set nic0 mtu 9000 && wait_for 5 share_is 341
+test_the_room_that_ports_share_is_measured_in_frames_of_the_mtu() {
+	jumbo_up && wait_for 5 status_is .uplink.room 682 && ip link set nic0 mtu 1500 && wait_for 5 status_is .uplink.room 2048 &&
+		ip link set nic0 mtu 9000 && wait_for 5 status_is .uplink.room 682
 }
 test_the_drivers_hash_serves_ping_and_tcp() {
 	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,queues=2" --rx-hash driver && GUEST_ARGS=queues=2 start_tap_guest &&

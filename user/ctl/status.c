@@ -200,6 +200,8 @@ static json_t *uplink_json(struct bridge *b)
 	put_int(filter, "entries", info->filter_entries);
 	put_bool(filter, "allmulti", info->allmulti);
 	json_object_set_new(o, "receive_filter", filter);
+	put_int(o, "room", uplink_maps(b->uplink)->config->room);
+	put_bool(o, "host_port", b->host_port);
 	put_str(vlan, "rxvlan_before", on_off(info->rxvlan_before));
 	put_str(vlan, "rxvlan_now", on_off(info->rxvlan_now));
 	put_str(vlan, "filter_before", on_off(info->rxvlan_filter_before));
