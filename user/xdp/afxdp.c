@@ -22,6 +22,13 @@
 #define XDP_MAX_TX_SKB_BUDGET 9
 #endif
 #define TX_BUDGET 256
+/* Since 5.11. */
+#ifndef SO_PREFER_BUSY_POLL
+#define SO_PREFER_BUSY_POLL 69
+#define SO_BUSY_POLL_BUDGET 70
+#endif
+#define BUSY_POLL_US 20		/* any but 0: a call without waiting makes one round */
+#define BUSY_POLL_BUDGET 64	/* frames per round, as NAPI has it */
 #define UMEM_TX_SW_CSUM (1u << 1)	/* since 6.8 */
 #define UMEM_TX_METADATA_LEN (1u << 2)	/* since 6.11 */
 
@@ -151,7 +158,18 @@ static void nicq_prepare(struct nicq *q, const struct afxdp_config *cfg)
 	q->id = cfg->queue;
 	q->mode = cfg->mode;
 	q->sg = cfg->sg;
+	q->busy_poll = cfg->busy_poll;
 	q->tx_checksum = cfg->tx_checksum != AFXDP_CHECKSUM_US;
+}
+
+/* A kernel without it goes on by interrupts. */
+static bool set_busy_poll(int fd)
+{
+	const int prefer = 1, us = BUSY_POLL_US, budget = BUSY_POLL_BUDGET;
+
+	return !setsockopt(fd, SOL_SOCKET, SO_PREFER_BUSY_POLL, &prefer, sizeof(prefer)) &&
+	       !setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL, &us, sizeof(us)) &&
+	       !setsockopt(fd, SOL_SOCKET, SO_BUSY_POLL_BUDGET, &budget, sizeof(budget));
 }
 
 /* A socket that was closed a moment ago holds its queue for some RCU grace periods. */
@@ -214,6 +232,7 @@ int afxdp_create(const struct host_ops *host, const struct afxdp_config *cfg, ui
 	ret = q->fd = host->xsk_socket(host);
 	if (ret < 0)
 		goto err;
+	q->busy_poll = q->busy_poll && set_busy_poll(q->fd);
 	ret = register_umem(host, q, cfg);
 	if (!ret)
 		ret = set_ring_sizes(q->fd, cfg->ring_size);

@@ -26,6 +26,7 @@ struct afxdp_config {
 	uint32_t ring_size;		/* entries of each of the four rings, power of two */
 	uint32_t frames, chunk;		/* UMEM: frames of chunk bytes */
 	uint32_t tx_checksum;		/* enum afxdp_checksum */
+	uint32_t busy_poll;		/* the worker runs the driver's receive loop; see q->busy_poll for whether it may */
 	uint32_t sg;			/* multi-buffer: one Ethernet frame in up to NICQ_PIECES chunks */
 };
 

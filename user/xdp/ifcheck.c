@@ -158,8 +158,8 @@ int ifcheck_choose_queues(const struct ifcheck *c, const char *ifname, uint32_t 
 				 c->queues, channels_command(c, ifname, n, mend, sizeof(mend)));
 	if (n < c->fed)
 		return fail_with(why, -EINVAL,
-				 "--queues wants %u of %u queues, but the NIC spreads packets over %u: %s, or ethtool -X %s equal %u",
-				 n, c->queues, c->fed, channels_command(c, ifname, n, mend, sizeof(mend)), ifname, n);
+				 "--queues wants %u of %u queues, but the NIC spreads packets over %u: add --set-channels %u, or %s, or ethtool -X %s equal %u",
+				 n, c->queues, c->fed, n, channels_command(c, ifname, n, mend, sizeof(mend)), ifname, n);
 	if (n > VD_MAX_QUEUES)
 		return fail_with(why, -EINVAL, "%s has %u queues, %u can be served: %s", ifname, n, VD_MAX_QUEUES,
 				 channels_command(c, ifname, VD_MAX_QUEUES, mend, sizeof(mend)));

@@ -53,12 +53,26 @@ static bool rx_desc_usable(const struct nicq *q, const struct xdp_desc *d)
 	return !(d->options & ~(q->sg ? (uint32_t)XDP_PKT_CONTD : 0)) && offset >= sizeof(struct vd_meta) && d->len && d->len <= q->frames.chunk - offset;
 }
 
+/*
+ * A zero-copy driver sleeps until told that there are frames to receive into; copy and generic mode never ask for it. With
+ * busy polling the call runs the driver's receive loop once.
+ */
+static void wake_rx(const struct nicq *q)
+{
+	if (q->fd >= 0)
+		recvfrom(q->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
+}
+
 unsigned nicq_rx(struct nicq *q, struct nicq_pkt *pkts, unsigned max)
 {
 	uint32_t idx, n, i, got = 0;
 	uint64_t bytes = 0;
 
 	n = xsk_ring_cons__peek(&q->rx, max, &idx);
+	if (!n && q->busy_poll) {
+		wake_rx(q);
+		n = xsk_ring_cons__peek(&q->rx, max, &idx);
+	}
 	if (!n)
 		return 0;
 	for (i = 0; i < n; i++) {
@@ -91,13 +105,6 @@ unsigned nicq_rx(struct nicq *q, struct nicq_pkt *pkts, unsigned max)
 	q->stats.rx_packets += got;
 	q->stats.rx_bytes += bytes;
 	return got;
-}
-
-/* Copy and generic mode never ask for it; a zero-copy driver sleeps until told that frames are there. */
-static void wake_rx(const struct nicq *q)
-{
-	if (q->fd >= 0)
-		recvfrom(q->fd, NULL, 0, MSG_DONTWAIT, NULL, NULL);
 }
 
 /* What the kernel has left to receive into decides how much it is to have. */

@@ -70,6 +70,7 @@ struct nicq {
 	uint32_t id;		/* NIC queue number */
 	int fd;			/* AF_XDP socket, -1 in memory */
 	bool sg;		/* multi-buffer: one Ethernet frame in several chunks */
+	bool busy_poll;		/* interrupts are put off: nicq_rx() runs the driver's receive loop when nothing is there */
 	bool tx_checksum;	/* checksums may be left to the NIC: nicq_tx_request_checksum() */
 	enum vd_queue_mode mode;
 	struct xsk_ring_cons rx, completion;

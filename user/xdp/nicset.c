@@ -4,24 +4,34 @@
  * their numbers differ between kernels.
  */
 #include <errno.h>
-#include <fcntl.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <unistd.h>
 
 #include <linux/ethtool.h>
 
 #include "base/log.h"
 #include "xdp/nicset.h"
 
-#define RUN_DIR "/run/viaduct"
 #define MAX_FEATURES 512	/* bits; 64 to 70 today */
 
 static const char *const feature_name[NICSET_FEATURES] = {
 	[NICSET_RXVLAN] = "rx-vlan-hw-parse",		/* ethtool -K DEV rxvlan */
 	[NICSET_RXVLAN_FILTER] = "rx-vlan-filter",
+	[NICSET_NTUPLE] = "rx-ntuple-filter",		/* ethtool -K DEV ntuple */
 };
+
+/* What they are called in the file that remembers. */
+static const char *const key[NICSET_FEATURES] = {
+	[NICSET_RXVLAN] = "rxvlan",
+	[NICSET_RXVLAN_FILTER] = "rx-vlan-filter",
+	[NICSET_NTUPLE] = "ntuple",
+};
+
+static int ask(const struct nicset *s, void *cmd)
+{
+	return s->restore->host->ethtool(s->restore->host, s->restore->ifname, cmd);
+}
 
 /* Bit number of each feature, -1 where the kernel has none of that name. */
 static int find_bits(const struct nicset *s, int bit[NICSET_FEATURES], unsigned *blocks)
@@ -36,7 +46,7 @@ static int find_bits(const struct nicset *s, int bit[NICSET_FEATURES], unsigned 
 
 	for (f = 0; f < NICSET_FEATURES; f++)
 		bit[f] = -1;
-	ret = s->host->ethtool(s->host, s->ifname, &sset);
+	ret = ask(s, &sset);
 	if (ret < 0)
 		return ret;
 	n = sset.info.sset_mask ? sset.info.data[0] : 0;
@@ -48,7 +58,7 @@ static int find_bits(const struct nicset *s, int bit[NICSET_FEATURES], unsigned 
 	strings->cmd = ETHTOOL_GSTRINGS;
 	strings->string_set = ETH_SS_FEATURES;
 	strings->len = n;
-	ret = s->host->ethtool(s->host, s->ifname, strings);
+	ret = ask(s, strings);
 	for (i = 0; ret >= 0 && i < strings->len && i < n; i++)
 		for (f = 0; f < NICSET_FEATURES; f++)
 			if (!strncmp((char *)strings->data + i * ETH_GSTRING_LEN, feature_name[f], ETH_GSTRING_LEN))
@@ -74,7 +84,7 @@ static int get_features(const struct nicset *s, int value[NICSET_FEATURES])
 	if (ret)
 		return ret;
 	req.head.size = blocks;
-	ret = s->host->ethtool(s->host, s->ifname, &req);
+	ret = ask(s, &req);
 	if (ret < 0)
 		return ret;
 	for (f = 0; f < NICSET_FEATURES; f++) {
@@ -118,101 +128,92 @@ static int set_features(const struct nicset *s, const int value[NICSET_FEATURES]
 		b->valid |= 1u << (bit[f] % 32);
 		b->requested |= (uint32_t)value[f] << (bit[f] % 32);
 	}
-	ret = s->host->ethtool(s->host, s->ifname, &req);
+	ret = ask(s, &req);
 	return ret < 0 ? ret : 0;
 }
 
-/* What a killed instance found before it changed anything; 0 when there is a usable file. */
-static int load_remembered(const struct nicset *s, int value[NICSET_FEATURES])
+void nicset_read(struct nicset *s)
 {
-	char text[256], ifname[IF_NAMESIZE];
-	int fd, rxvlan, filter;
-	ssize_t n;
+	if (s->restore)
+		get_features(s, s->now);
+}
 
-	fd = s->host->open(s->host, s->path, O_RDONLY, 0);
-	if (fd < 0)
-		return fd;
-	n = read(fd, text, sizeof(text) - 1);
-	close(fd);
-	if (n <= 0)
-		return -ENODATA;
-	text[n] = '\0';
-	if (sscanf(text, "%15s rxvlan %d rx-vlan-filter %d", ifname, &rxvlan, &filter) != 3 ||
-	    strcmp(ifname, s->ifname) || rxvlan < -1 || rxvlan > 1 || filter < -1 || filter > 1)
-		return -EINVAL;
-	value[NICSET_RXVLAN] = rxvlan;
-	value[NICSET_RXVLAN_FILTER] = filter;
+/* What a dead instance noted, or -1. */
+static int noted(const struct nicset *s, int f)
+{
+	const char *v = restore_get(s->restore, key[f]);
+
+	return v && (!strcmp(v, "0") || !strcmp(v, "1")) ? *v - '0' : -1;
+}
+
+/* First note, then change. Return: 0 or -errno. */
+static int note(const struct nicset *s)
+{
+	int ret, f;
+
+	for (f = 0; f < NICSET_FEATURES; f++) {
+		if (!s->switched[f])
+			continue;
+		ret = restore_note(s->restore, key[f], s->before[f] ? "1" : "0");
+		if (ret)
+			return ret;
+	}
 	return 0;
 }
 
-static int remember(const struct nicset *s)
+int nicset_apply(struct nicset *s, struct restore *restore, bool ntuple)
 {
-	char text[256];
-	int fd, len, ret = 0;
-
-	len = snprintf(text, sizeof(text), "%s rxvlan %d rx-vlan-filter %d\n", s->ifname, s->before[NICSET_RXVLAN],
-		       s->before[NICSET_RXVLAN_FILTER]);
-	fd = s->host->open(s->host, s->path, O_WRONLY | O_CREAT | O_TRUNC, 0600);
-	if (fd < 0)
-		return fd;
-	if (write(fd, text, (size_t)len) != len)
-		ret = -EIO;
-	close(fd);
-	return ret;
-}
-
-void nicset_read(struct nicset *s, const char *ifname)
-{
-	if (!s->host)
-		return;
-	if (ifname[0])
-		snprintf(s->ifname, sizeof(s->ifname), "%s", ifname);
-	get_features(s, s->now);
-}
-
-int nicset_apply(struct nicset *s, const struct host_ops *host, const char *ifname, const char *name)
-{
-	static const int off[NICSET_FEATURES] = { 0, 0 };
-	int remembered[NICSET_FEATURES], ret, f;
+	const int want[NICSET_FEATURES] = { [NICSET_RXVLAN] = 0, [NICSET_RXVLAN_FILTER] = 0, [NICSET_NTUPLE] = ntuple ? 1 : -1 };
+	int value[NICSET_FEATURES], ret, f;
+	bool any = false;
 
 	memset(s, 0, sizeof(*s));
-	s->host = host;
-	snprintf(s->ifname, sizeof(s->ifname), "%s", ifname);
-	snprintf(s->path, sizeof(s->path), "%s/%s.restore", RUN_DIR, name);
+	s->restore = restore;
 	get_features(s, s->before);
 	memcpy(s->now, s->before, sizeof(s->now));
-	if (!load_remembered(s, remembered))
-		for (f = 0; f < NICSET_FEATURES; f++)
-			if (s->before[f] >= 0 && remembered[f] >= 0)
-				s->before[f] = remembered[f];
-	if (s->before[NICSET_RXVLAN] != 1 && s->before[NICSET_RXVLAN_FILTER] != 1) {
-		host->unlink(host, s->path);
-		return 0;
+	for (f = 0; f < NICSET_FEATURES; f++) {
+		if (s->before[f] >= 0 && noted(s, f) >= 0)
+			s->before[f] = noted(s, f);
+		/* What we do not want otherwise, but a dead instance did, is put back now. */
+		value[f] = want[f] >= 0 ? want[f] : s->before[f];
+		s->switched[f] = s->before[f] >= 0 && s->before[f] != value[f];
+		if (s->now[f] < 0 || s->now[f] == value[f])
+			value[f] = -1;
+		any |= value[f] >= 0;
 	}
-	/* First remember, then change. */
-	ret = host->mkdir(host, RUN_DIR, 0755);
-	if (!ret)
-		ret = remember(s);
-	if (ret)
+	ret = note(s);
+	if (ret) {
+		s->restore = NULL;	/* what a dead instance noted stays in the file */
 		return ret;
-	s->active = true;
-	ret = set_features(s, off);
+	}
+	ret = any ? set_features(s, value) : 0;
 	if (ret)
-		log_warn("%s: cannot switch VLAN tag stripping off: %s", s->ifname, strerror(-ret));
+		log_warn("%s: cannot switch VLAN tag stripping off%s: %s", restore->ifname,
+			 ntuple ? " and receive rules on" : "", strerror(-ret));
+	for (f = 0; f < NICSET_FEATURES; f++)
+		if (!s->switched[f])
+			restore_forget(restore, key[f]);
 	get_features(s, s->now);
 	return 0;
 }
 
 void nicset_restore(struct nicset *s)
 {
-	int ret;
+	int value[NICSET_FEATURES], ret = 0, f;
+	bool any = false;
 
-	if (!s->active)
+	if (!s->restore)
 		return;
-	ret = set_features(s, s->before);
+	for (f = 0; f < NICSET_FEATURES; f++) {
+		value[f] = s->switched[f] ? s->before[f] : -1;
+		any |= s->switched[f];
+	}
+	if (any)
+		ret = set_features(s, value);
 	if (ret && ret != -ENODEV)
-		log_warn("%s: cannot restore VLAN settings (ethtool -K %s rxvlan on): %s", s->ifname, s->ifname,
-			 strerror(-ret));
-	s->host->unlink(s->host, s->path);
-	s->active = false;
+		log_warn("%s: cannot restore its settings (ethtool -K %s rxvlan on): %s", s->restore->ifname,
+			 s->restore->ifname, strerror(-ret));
+	for (f = 0; f < NICSET_FEATURES; f++)
+		restore_forget(s->restore, key[f]);
+	memset(s, 0, sizeof(*s));
 }

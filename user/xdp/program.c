@@ -114,7 +114,7 @@ static int prepare_dir(struct program *p, const char *name, const struct fail *w
 	return 0;
 }
 
-int program_init(struct program *p, const struct host_ops *host, const char *name, int ifindex, uint32_t queues,
+int program_init(struct program *p, const struct host_ops *host, const char *name, int ifindex,
 		 enum uplink_attach attach, const struct fail *why)
 {
 	int ret, i;
@@ -122,7 +122,6 @@ int program_init(struct program *p, const struct host_ops *host, const char *nam
 	memset(p, 0, sizeof(*p));
 	p->host = host;
 	p->ifindex = ifindex;
-	p->queues = queues;
 	p->attach = attach;
 	p->link = -1;
 	p->fds.prog = -1;
@@ -203,6 +202,20 @@ static int busy(const struct program *p, const struct fail *why)
 	return fail_with(why, -EBUSY,
 			 "%s has an XDP program already (id %u; see bpftool net show dev %s): remove it (ip link set dev %s xdp off, or rm -r %s/OTHER for a killed viaduct of another name), or run beside it with --xdp-attach dispatcher",
 			 dev, attached_id(p, NULL), dev, dev, VD_PIN_ROOT);
+}
+
+int program_check(const struct program *p, const struct fail *why)
+{
+	char path[192];
+	int link;
+
+	if (p->attach != UPLINK_ATTACH_LINK || !attached_id(p, NULL))
+		return 0;
+	link = p->host->bpf_get(p->host, pin_path(p, "link", path, sizeof(path)));
+	if (link < 0)
+		return busy(p, why);
+	close(link);		/* left by a dead instance of ours */
+	return 0;
 }
 
 static int load_failed(int err, const struct fail *why)

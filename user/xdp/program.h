@@ -32,7 +32,7 @@ struct program {
 	const struct host_ops *host;
 	char dir[128];			/* VD_PIN_ROOT/name */
 	int ifindex;
-	uint32_t queues;		/* NIC queues the maps are made for */
+	uint32_t queues;		/* NIC queues the maps are made for; set before program_attach() */
 	enum uplink_attach attach;
 	uint32_t mode;			/* XDP_ATTACHED_DRV or XDP_ATTACHED_SKB; 0 = not attached */
 	uint32_t id;			/* program id on the interface */
@@ -52,8 +52,11 @@ struct program {
  *
  * Return: 0 or -errno with a reason: no bpffs, no permission, an instance of that name is alive.
  */
-int program_init(struct program *p, const struct host_ops *host, const char *name, int ifindex, uint32_t queues,
+int program_init(struct program *p, const struct host_ops *host, const char *name, int ifindex,
 		 enum uplink_attach attach, const struct fail *why);
+
+/* Sees that no program of somebody else's is on the interface. Return: 0 or -EBUSY with a reason. */
+int program_check(const struct program *p, const struct fail *why);
 
 /**
  * program_attach() - load (once) and attach

@@ -34,8 +34,8 @@
 #include "xdp/hostport.h"
 #include "xdp/ifcheck.h"
 #include "xdp/linkmon.h"
-#include "xdp/nicset.h"
 #include "xdp/program.h"
+#include "xdp/settings.h"
 #include "xdp/uplink.h"
 
 #define DEFAULT_RING 2048
@@ -50,7 +50,7 @@ struct uplink {
 	struct uplink_info info;
 	struct linkmon *linkmon;
 	struct program program;
-	struct nicset nicset;
+	struct settings settings;
 	struct nicq *nicq;		/* [info.queues] */
 	uint32_t nopen;			/* nicqs that are set up */
 	int filter_fd;			/* holds the receive filter entries; receives nothing */
@@ -169,6 +169,7 @@ static int sockets_open(struct uplink *u, const struct rung *r, uint64_t deadlin
 		.frames = u->info.frames,
 		.chunk = u->info.chunk,
 		.sg = u->info.sg,
+		.busy_poll = u->cfg.busy_poll,
 		.tx_checksum = u->checksum,
 	};
 	int ret;
@@ -349,14 +350,10 @@ static int open_filter(struct uplink *u, const struct fail *why)
 static int apply_settings(struct uplink *u, const struct fail *why)
 {
 	struct uplink_info *info = &u->info;
-	int ret = nicset_apply(&u->nicset, u->host, u->cfg.ifname, u->cfg.name);
+	int ret = settings_apply(&u->settings, &u->cfg, u->nicq, u->nopen, info, why);
 
 	if (ret)
-		return fail_with(why, ret, "cannot write %s: %s", u->nicset.path, strerror(-ret));
-	info->rxvlan_before = u->nicset.before[NICSET_RXVLAN];
-	info->rxvlan_filter_before = u->nicset.before[NICSET_RXVLAN_FILTER];
-	info->rxvlan_now = u->nicset.now[NICSET_RXVLAN];
-	info->rxvlan_filter_now = u->nicset.now[NICSET_RXVLAN_FILTER];
+		return ret;
 	info->rxvlan_fixed = info->rxvlan_now == 1;
 	if (info->rxvlan_fixed)
 		log_warn("%s: the driver keeps VLAN tag stripping on: tagged frames reach guests without their tag",
@@ -453,31 +450,51 @@ static int look(struct uplink *u, struct loop *loop, struct ifcheck *c, const st
 		return ret;
 	info->chunk = (uint32_t)ret;
 	info->max_frame = NICQ_MAX_FRAME(info->chunk) * (info->sg ? NICQ_PIECES : 1);
-	ifcheck_queues(u->host, d, c);
-	memcpy(info->driver, c->driver, sizeof(info->driver));
-	ret = ifcheck_choose_queues(c, d->name, u->cfg.queues, why);
-	if (ret < 0)
-		return ret;
-	info->queues = (uint32_t)ret;
 	/* Reads a file, so now and not later. */
 	u->cpus = libbpf_num_possible_cpus();
 	if (u->cpus < 1)
 		u->cpus = 1;
-	u->nicq = calloc(info->queues, sizeof(*u->nicq));
 	u->percpu = calloc((size_t)u->cpus, sizeof(*u->percpu));
 	info->node = NODE_NONE;
 	if (u->cfg.have_node && !node_exists(u->cfg.node))
 		return fail_with(why, -EINVAL, "--numa-node %d: there is no such node (ls /sys/devices/system/node)",
 				 u->cfg.node);
-	return u->nicq && u->percpu ? 0 : fail_with(why, -ENOMEM, "out of memory");
+	return u->percpu ? 0 : fail_with(why, -ENOMEM, "out of memory");
 }
 
-static int take(struct uplink *u, const struct ifcheck *c, const struct fail *why)
+/* How many NIC queues there are to serve, after --set-channels has made it so. */
+static int count_queues(struct uplink *u, struct ifcheck *c, const struct fail *why)
+{
+	const struct linkmon_dev *d = linkmon_uplink(u->linkmon);
+	struct uplink_info *info = &u->info;
+	uint32_t want;
+	int ret;
+
+	/* Not while somebody else uses them. */
+	ret = u->cfg.set_channels ? program_check(&u->program, why) : 0;
+	if (!ret)
+		ret = settings_open(&u->settings, u->host, &u->cfg, info, why);
+	if (ret < 0)
+		return ret;
+	want = (uint32_t)ret;
+	ifcheck_queues(u->host, d, c);
+	memcpy(info->driver, c->driver, sizeof(info->driver));
+	ret = ifcheck_choose_queues(c, d->name, want, why);
+	if (ret < 0)
+		return ret;
+	info->queues = u->program.queues = (uint32_t)ret;
+	u->nicq = calloc(info->queues, sizeof(*u->nicq));
+	return u->nicq ? 0 : fail_with(why, -ENOMEM, "out of memory");
+}
+
+static int take(struct uplink *u, struct ifcheck *c, const struct fail *why)
 {
 	int ret;
 
-	ret = program_init(&u->program, u->host, u->cfg.name, linkmon_uplink(u->linkmon)->ifindex, u->info.queues,
-			   u->cfg.attach, why);
+	ret = program_init(&u->program, u->host, u->cfg.name, linkmon_uplink(u->linkmon)->ifindex, u->cfg.attach,
+			   why);
+	if (!ret)
+		ret = count_queues(u, c, why);
 	if (!ret) {
 		choose_helpers(u);
 		ret = climb(u, c, why);
@@ -530,14 +547,20 @@ int uplink_open(const struct host_ops *host, struct loop *loop, const struct upl
 
 void uplink_close(struct uplink *u)
 {
+	const struct linkmon_dev *d;
+	char name[IF_NAMESIZE];
+
 	if (!u)
 		return;
+	d = u->linkmon ? linkmon_uplink(u->linkmon) : NULL;
+	snprintf(name, sizeof(name), "%s", d ? d->name : "");
 	linkmon_close(u->linkmon);
 	program_close(&u->program);
 	if (u->filter_fd >= 0)
 		close(u->filter_fd);
-	nicset_restore(&u->nicset);
+	settings_restore(&u->settings, name[0] ? name : NULL);
 	sockets_close(u);
+	settings_close(&u->settings);
 	free(u->nicq);
 	free(u->percpu);
 	free(u);
@@ -562,11 +585,8 @@ const struct uplink_info *uplink_info(struct uplink *u)
 {
 	const struct linkmon_dev *d = linkmon_uplink(u->linkmon);
 
-	if (d) {
-		nicset_read(&u->nicset, d->name);
-		u->info.rxvlan_now = u->nicset.now[NICSET_RXVLAN];
-		u->info.rxvlan_filter_now = u->nicset.now[NICSET_RXVLAN_FILTER];
-	}
+	if (d)
+		settings_read(&u->settings, d->name, &u->info);
 	u->info.xdp_prog_id = d ? (int)d->xdp_prog_id : 0;
 	return &u->info;
 }
@@ -630,6 +650,17 @@ int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add)
 	else if (u->info.filter_entries)
 		u->info.filter_entries--;
 	return 0;
+}
+
+int uplink_hw_steer(struct uplink *u, const uint8_t mac[6], uint32_t queue, bool add)
+{
+	const struct linkmon_dev *d = linkmon_uplink(u->linkmon);
+
+	if (add && queue >= u->info.queues)
+		return -EINVAL;
+	if (d)
+		settings_rename(&u->settings, d->name);
+	return add ? hwsteer_set(&u->settings.hwsteer, mac, queue) : hwsteer_del(&u->settings.hwsteer, mac);
 }
 
 static int port_update(struct uplink *u, enum program_map map, uint32_t port, const void *value)

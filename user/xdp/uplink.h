@@ -70,6 +70,12 @@ struct uplink_info {
 	bool nic_checksum;		/* checksums are left to the NIC (TX metadata) */
 	bool kernel_checksum;		/* they are left to the kernel, which does it in software */
 	char nic_checksum_why[96];	/* why not to the NIC, "" when they are */
+	const char *channels;		/* what --set-channels changed: "channels", "rss", or "" */
+	bool busy_poll;			/* the workers run the driver's receive loop */
+	char busy_poll_why[96];		/* why not, "" when they do */
+	bool hw_steer;			/* the NIC takes rules for addresses */
+	char hw_steer_why[96];		/* why not, "" when it does */
+	uint32_t hw_rules;		/* rules in the NIC now */
 	bool sg;			/* multi-buffer sockets: a frame may take several chunks */
 	uint32_t max_frame;		/* longest frame that chunks and sockets allow, bytes */
 	int rxvlan_before, rxvlan_now;	/* 1 on, 0 off, -1 not known by the driver */
@@ -120,6 +126,11 @@ int uplink_fdb_del(struct uplink *u, uint16_t vlan, const uint8_t mac[6]);
 void uplink_fdb_changed(struct uplink *u);
 /* Enter or remove a guest address in the NIC's receive filter (PACKET_MR_UNICAST on a held socket). */
 int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add);
+/*
+ * With --hw-steer: have the NIC put frames for a guest's address into NIC queue @queue, or no longer (@add false).
+ * Return: 0, or -errno: then the NIC spreads them as it does all others (-EOPNOTSUPP: it takes no rules).
+ */
+int uplink_hw_steer(struct uplink *u, const uint8_t mac[6], uint32_t queue, bool add);
 /* True for the uplink's own address and those of devices above it. */
 bool uplink_is_host_mac(const struct uplink *u, const uint8_t mac[6]);
 #define UPLINK_HOST_MACS 256

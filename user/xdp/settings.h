@@ -1,0 +1,55 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * Every setting of the NIC that the uplink changes while it runs, in the order
+ * in which they are to be made and put back: channels, features, put-off
+ * interrupts, rules. Control thread only.
+ */
+#ifndef VIADUCT_XDP_SETTINGS_H
+#define VIADUCT_XDP_SETTINGS_H
+
+#include "xdp/busypoll.h"
+#include "xdp/channels.h"
+#include "xdp/hwsteer.h"
+#include "xdp/nicset.h"
+#include "xdp/uplink.h"
+
+struct settings {
+	struct restore restore;
+	struct channels channels;
+	struct nicset nicset;
+	struct busypoll busypoll;
+	struct hwsteer hwsteer;
+};
+
+/**
+ * settings_open() - see what a dead instance left, and set the number of channels
+ * @cfg: names of interface and instance, --set-channels
+ *
+ * Before the queues are counted. Return: how many of them are to be served, 0 = all there are; or -errno with a reason.
+ */
+int settings_open(struct settings *s, const struct host_ops *host, const struct uplink_config *cfg,
+		  struct uplink_info *info, const struct fail *why);
+
+/**
+ * settings_apply() - make the others
+ * @q, @n: the open NIC queues
+ * @info: gets what became of them
+ *
+ * Return: 0 or -errno with a reason.
+ */
+int settings_apply(struct settings *s, const struct uplink_config *cfg, struct nicq *q, uint32_t n,
+		   struct uplink_info *info, const struct fail *why);
+
+/* What the interface is called from now on. */
+void settings_rename(struct settings *s, const char *ifname);
+
+/* What stands there now. @ifname: what the interface is called now. */
+void settings_read(struct settings *s, const char *ifname, struct uplink_info *info);
+
+/* Puts back all but the channels. @ifname: what the interface is called now, NULL when it is gone. */
+void settings_restore(struct settings *s, const char *ifname);
+
+/* Puts back the channels; when the sockets are closed. Both are safe without a settings_open(). */
+void settings_close(struct settings *s);
+
+#endif
