@@ -159,7 +159,7 @@ static uint32_t stage(const uint8_t *f, uint32_t len)
 	assert_int_equal(nicq_tx_room(q, NICQ_PIECES), NICQ_PIECES);
 	for (uint32_t at = 0; at < len; at += room) {
 		uint32_t n = len - at < room ? len - at : room;
-		uint8_t *to = nicq_tx_buf(q, &frame);
+		uint8_t *to = nicq_tx_buf(q, 0, &frame);
 
 		assert_non_null(to);
 		if (!to)

@@ -406,7 +406,7 @@ static void what_a_guest_sends_through_the_nic_does_not_come_back_from_the_tap(v
 	beat();
 	assert_int_equal(nicq_tx_room(q, 2), 2);
 	for (int i = 0; i < 2; i++) {
-		buf = nicq_tx_buf(q, &frame);
+		buf = nicq_tx_buf(q, 0, &frame);
 		assert_non_null(buf);
 		nicq_tx_stage(q, frame, (uint32_t)build(buf, i ? broadcast : guest_mac, other_mac, -1, 0x66), false);
 	}

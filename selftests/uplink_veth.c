@@ -129,7 +129,7 @@ static struct nicq *receive(struct nicq_pkt *p)
 
 static uint8_t *tx_buf(struct nicq *q, uint32_t *frame)
 {
-	uint8_t *buf = nicq_tx_buf(q, frame);
+	uint8_t *buf = nicq_tx_buf(q, 0, frame);
 
 	assert_non_null(buf);
 	if (!buf)
@@ -480,7 +480,7 @@ static void removal_of_the_interface_is_reported_and_sending_fails_at_once(void 
 	env_run("ip link del " ENV_NIC);
 	turn_loop_until(gone);
 	q = uplink_nicq(up, 0);
-	assert_non_null(nicq_tx_buf(q, &frame));
+	assert_non_null(nicq_tx_buf(q, 0, &frame));
 	nicq_tx_stage(q, frame, 60, false);
 	ret = nicq_tx_flush(q);
 	assert_true(ret == -ENXIO || ret == -ENETDOWN);
@@ -509,7 +509,7 @@ static void sending_while_down_is_an_error_that_passes(void **state)
 	open_or_fail(UPLINK_AUTO, 0);
 	env_run("ip link set " ENV_NIC " down");
 	q = uplink_nicq(up, 0);
-	assert_non_null(nicq_tx_buf(q, &frame));
+	assert_non_null(nicq_tx_buf(q, 0, &frame));
 	nicq_tx_stage(q, frame, 60, false);
 	assert_int_equal(nicq_tx_flush(q), -ENETDOWN);
 	env_run("ip link set " ENV_NIC " up");
@@ -542,7 +542,7 @@ static void addresses_of_devices_above_belong_to_the_host(void **state)
 			    "ip link add link br0 name mv0 address 02:00:00:00:00:11 type macvlan"));
 	turn_loop_until(bridge_mac_known);
 	turn_loop_until(upper_mac_known);
-	assert_int_equal(uplink_fdb_set(up, (const uint8_t[]){ 2, 0, 0, 0, 0, 0x11 }, 0, VD_FDB_LEARNED), -EADDRINUSE);
+	assert_int_equal(uplink_fdb_set(up, 0, (const uint8_t[]){ 2, 0, 0, 0, 0, 0x11 }, 0, VD_FDB_LEARNED), -EADDRINUSE);
 	uplink_maps(up)->config->unknown = VD_UNKNOWN_DROP;
 	wire_send((const uint8_t[]){ 2, 0, 0, 0, 0, 0x11 }, 64, 0);
 	assert_int_equal(uplink_stats(up, VD_STATS_HOST, &s), 0);

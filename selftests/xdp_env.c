@@ -60,16 +60,20 @@ bool env_exists(const char *path)
 
 void env_port(struct uplink *u, const uint8_t mac[6], unsigned pairs)
 {
-	struct vd_steering s = { .enabled = pairs };
+	struct vd_steering s = { .mode = VD_STEER_HASH };
+	struct vd_port p = { .enabled = pairs };
 	unsigned i;
 
 	for (i = 0; i < VD_INDIRECTION && pairs; i++)
 		s.pair[i] = (uint16_t)(i % pairs);
+	for (i = 0; i < VD_MAX_PAIRS && pairs; i++)
+		p.route[i] = (uint8_t)(i % pairs);
 	uplink_steering(u, 0, &s);
+	uplink_port(u, 0, &p);
 	uplink_maps(u)->links[0].up = 1;
 	uplink_maps(u)->links[1].up = 1;
 	if (!uplink_is_host_mac(u, mac))
-		uplink_fdb_set(u, mac, 0, VD_FDB_CONFIGURED);
+		uplink_fdb_set(u, 0, mac, 0, VD_FDB_CONFIGURED);
 }
 
 int env_wire_socket(void)
