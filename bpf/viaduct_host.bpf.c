@@ -6,8 +6,8 @@
  * viaduct_out runs where the host's frames leave through the uplink. What is
  * for a guest goes to the tap instead, a copy of what is for a group goes
  * there too, and everything else goes on. Whenever it is in doubt (no guest of
- * that address, the guest's link down, the daemon dead) the frame takes the way
- * it would have taken without us.
+ * that address, the guest isolated or its link down, the daemon dead) the frame
+ * takes the way it would have taken without us.
  *
  * viaduct_in runs where the worker's frames enter through the tap, and moves
  * them to the uplink, as if they had been received there.
@@ -44,6 +44,13 @@ struct {
 	__type(key, struct vd_fdb_key);
 	__type(value, struct vd_fdb_value);
 } fdb SEC(".maps");
+
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VD_MAX_PORTS);
+	__type(key, __u32);
+	__type(value, struct vd_port);
+} ports SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -94,12 +101,17 @@ static __always_inline struct vd_fdb_value *find(const __u8 *dst, __u16 vlan)
 	return bpf_map_lookup_elem(&fdb, &key);
 }
 
+/* A guest that is there, and that may speak with the host. */
 static __always_inline int reachable(__u32 port)
 {
 	__u32 index = 1 + port;
+	struct vd_port *p;
 	struct vd_link *l;
 
 	if (port >= VD_MAX_PORTS)
+		return 0;
+	p = bpf_map_lookup_elem(&ports, &port);
+	if (!p || READ_ONCE(p->flags) & VD_PORT_ISOLATED)
 		return 0;
 	l = bpf_map_lookup_elem(&links, &index);
 	return l && READ_ONCE(l->up);

@@ -272,6 +272,17 @@ static void a_guest_without_a_link_is_left_to_the_wire(void **state)
 	assert_goes(guest_mac, -1, true, false);
 }
 
+static void an_isolated_guest_is_left_to_the_wire(void **state)
+{
+	const struct vd_port alone = { .enabled = 1, .flags = VD_PORT_ISOLATED }, again = { .enabled = 1 };
+
+	(void)state;
+	assert_int_equal(uplink_port(up, 0, &alone), 0);
+	assert_goes(guest_mac, -1, false, true);
+	assert_int_equal(uplink_port(up, 0, &again), 0);
+	assert_goes(guest_mac, -1, true, false);
+}
+
 static void a_nic_without_a_carrier_parts_nobody(void **state)
 {
 	(void)state;
@@ -603,7 +614,8 @@ static void large_tcp_packets_stay_whole_both_ways(void **state)
 {
 	(void)state;
 	make_guest();
-	assert_true(env_run("ip netns exec guest iperf3 -s -D"));
+	assert_true(env_run("ip netns exec guest iperf3 -s -D && "
+			    "until ip netns exec guest ss -ntl | grep -q :5201; do sleep 0.05; done"));
 	assert_true(run_beside("iperf3 -c 10.0.0.2 -n 50M >/dev/null"));
 	print_message("%zu bytes to the guest, %zu from it\n", longest[0], longest[1]);
 	assert_true(longest[0] > 20000);
@@ -658,6 +670,7 @@ int main(void)
 		with(setup, what_is_for_a_group_goes_both_ways),
 		with(setup_clsact, what_is_for_a_group_goes_both_ways),
 		with(setup, a_guest_without_a_link_is_left_to_the_wire),
+		with(setup, an_isolated_guest_is_left_to_the_wire),
 		with(setup, a_nic_without_a_carrier_parts_nobody),
 		with(setup, without_a_heartbeat_all_goes_to_the_wire),
 		with(setup, a_tag_in_the_frame_is_looked_at),

@@ -119,6 +119,7 @@ static int load(struct hostport *hp, const struct hostport_config *cfg, const ch
 
 	spec.elf = viaduct_host_bpf__elf_bytes(&spec.elf_len);
 	spec.reuse[n++] = (struct host_bpf_reuse){ "fdb", cfg->fdb };
+	spec.reuse[n++] = (struct host_bpf_reuse){ "ports", cfg->ports };
 	spec.reuse[n++] = (struct host_bpf_reuse){ "links", cfg->links };
 	if (hp->map >= 0)
 		spec.reuse[n++] = (struct host_bpf_reuse){ "host", hp->map };
