@@ -58,6 +58,18 @@ test_without_multi_buffer_sockets_an_mtu_of_9000_is_refused_with_the_mtu_that_wo
 	vm "/bin/ip link set nic0 mtu 3498; (viaduct run --uplink nic0 --port name=vm0,socket=/run/vm0.sock >/tmp/viaduct.log 2>&1 &) ; for i in 1 2 3 4 5 6 7 8 9 10; do grep -q ' ready' /tmp/viaduct.log && break; usleep 500000; done; cat /tmp/viaduct.log; grep -q ' ready' /tmp/viaduct.log"
 }
 
+test_the_hosts_port_works_by_classifiers_and_with_vlan_devices() {
+	local pattern out
+	make_initramfs hostport virtio_pci virtio_console veth tun sch_ingress cls_bpf 8021q -- dash iperf3 ethtool ping ip tc ss bpftool \
+		"$BUILD/selftests/uplink_host" || return 1
+	VM_CPUS=1 VM_RAM=512 start_vm hostport || return 1
+	vm "ln -sf dash /bin/sh"	# busybox has an ip of its own
+	for pattern in 'host_and_guest*' 'a_vlan_device*' 'nothing_is_left*' 'a_killed*'; do
+		out=$(vm "uplink_host '$pattern' 2>&1") || { die "$out"; return 1; }
+		[[ $out != *"no VLAN devices"* ]] || { die "$out"; return 1; }
+	done
+}
+
 # --- a machine with two NUMA nodes, CPU and memory of each -------------------------
 
 # start_numa CPU-OF-VIADUCT CPU-OF-GUEST
