@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -6,94 +7,149 @@
 #include "bridge/from_host.h"
 #include "bridge/local.h"
 
-#define BATCH 32	/* packets of one pass */
-
-void from_host_init(struct from_host *h, int fd)
+struct from_host *from_host_create(int fd)
 {
-	memset(h, 0, sizeof(*h));
+	struct from_host *h = calloc(1, sizeof(*h));
+
+	if (!h)
+		return NULL;
 	h->fd = fd;
 	h->ready = true;
+	for (unsigned i = 0; i < FROM_HOST_SLOTS; i++)
+		h->free[h->nfree++] = (uint8_t)(FROM_HOST_SLOTS - 1 - i);
+	return h;
 }
 
-/* Reads the next packet. False: there is none. */
-static bool read_packet(struct from_host *h)
+void from_host_destroy(struct from_host *h)
 {
-	ssize_t n = read(h->fd, &h->buf, sizeof(h->buf));
+	free(h);
+}
+
+static void give_back(struct from_host *h, uint8_t slot)
+{
+	h->free[h->nfree++] = slot;
+}
+
+/* The first @n of a queue have left it. */
+static void shift(struct from_host *h, struct from_host_queue *q, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		give_back(h, q->slot[i]);
+	q->n = (uint8_t)(q->n - n);
+	memmove(q->slot, q->slot + n, q->n);
+}
+
+void from_host_forget(struct from_host *h, uint32_t port)
+{
+	h->dropped += h->queue[port].n;
+	shift(h, &h->queue[port], h->queue[port].n);
+	h->queue[port].since_ns = 0;
+}
+
+/* Reads the next packet into a slot. False: there is none. */
+static bool read_packet(struct from_host *h, uint8_t slot)
+{
+	struct from_host_slot *s = &h->slot[slot];
+	ssize_t n = read(h->fd, s, sizeof(*s));
 
 	if (n < 0) {
 		h->ready = false;
 		return false;
 	}
 	h->packets++;
-	if ((size_t)n < sizeof(h->buf.hdr) + VD_ETH_LEN) {	/* cannot be */
-		h->dropped++;
-		return true;
-	}
-	h->piece = (struct iovec){ h->buf.data, (size_t)n - sizeof(h->buf.hdr) };
-	h->pkt = (struct virtq_pkt){
-		.chain = UINT16_MAX, .npieces = 1, .len = (uint32_t)h->piece.iov_len, .piece = &h->piece, .hdr = h->buf.hdr,
+	n -= (ssize_t)sizeof(s->hdr);
+	h->piece[slot] = (struct iovec){ s->data, n > 0 ? (size_t)n : 0 };
+	h->pkt[slot] = (struct virtq_pkt){
+		.chain = UINT16_MAX, .npieces = 1, .len = (uint32_t)h->piece[slot].iov_len, .piece = &h->piece[slot],
+		.hdr = s->hdr,
 	};
-	h->bytes += h->pkt.len;
-	h->since_ns = 0;
-	h->have = true;
+	h->bytes += h->pkt[slot].len;
 	return true;
 }
 
-static void earn(struct from_host *h, uint64_t now_ns)
+/* Where a packet goes: to its port's queue, to all ports at once, or nowhere. */
+static void sort(struct from_host *h, struct datapath *dp, uint8_t slot, uint64_t now_ns)
 {
-	h->credit_ns += (now_ns - h->credit_at_ns) / 2;
-	h->credit_at_ns = now_ns;
-	if (h->credit_ns > FROM_HOST_CREDIT_NS)
-		h->credit_ns = FROM_HOST_CREDIT_NS;
-}
+	struct dp_fwd *f = &h->fwd[slot];
+	struct from_host_queue *q;
 
-/* The packet found no buffers. False: it has to wait. */
-static bool give_up(struct from_host *h, uint64_t now_ns)
-{
-	earn(h, now_ns);
-	if (!h->since_ns)
-		h->since_ns = now_ns;
-	if (now_ns - h->since_ns < h->credit_ns)
-		return false;
-	return true;
-}
-
-/* Hands over the packet that is there. False: it has to wait. */
-static bool hand_over(struct from_host *h, struct datapath *dp, uint64_t now_ns)
-{
-	static const uint8_t first;
-	const struct local_batch one = { &h->pkt, &h->fwd, &first, 1 };
-	bool waited;
-
-	forward_host(dp, &h->pkt, &h->fwd);
-	if (h->fwd.dest == DP_TO_ALL) {
-		local_to_all(dp, &h->pkt, &h->fwd, VD_PORT_NONE, false, now_ns);
-	} else if (h->fwd.dest == DP_TO_NOBODY) {
-		h->dropped++;
-	} else if (!local_deliver(dp, h->fwd.dest, &one, now_ns)) {
-		if (!give_up(h, now_ns))
-			return false;
-		local_drop(dp, h->fwd.dest, 1);
-		h->dropped++;
+	f->dest = DP_TO_NOBODY;
+	if (h->pkt[slot].len >= VD_ETH_LEN)
+		forward_host(dp, &h->pkt[slot], f);
+	if (f->dest < DP_TO_UPLINK) {
+		q = &h->queue[dp_dest_port(f->dest)];
+		if (q->n <= h->nfree) {
+			q->slot[q->n++] = slot;
+			return;
+		}
+		local_drop(dp, f->dest, 1);
+	} else if (f->dest == DP_TO_ALL) {
+		local_to_all(dp, &h->pkt[slot], f, VD_PORT_NONE, false, now_ns);
+		give_back(h, slot);
+		return;
 	}
-	waited = h->since_ns;
-	if (waited) {
-		uint64_t spent = now_ns - h->since_ns;
+	h->dropped++;
+	give_back(h, slot);
+}
 
-		h->credit_ns = h->credit_ns > spent ? h->credit_ns - spent : 0;
-		h->credit_at_ns = now_ns;
+/* Packets of a queue's front that are for the same queue pair. */
+static unsigned run_of(const struct from_host *h, const struct from_host_queue *q)
+{
+	unsigned n = 1;
+
+	while (n < q->n && h->fwd[q->slot[n]].dest == h->fwd[q->slot[0]].dest)
+		n++;
+	return n;
+}
+
+/* As much of a queue as the guest has buffers for. Return: packets that left it. */
+static unsigned hand_over(struct from_host *h, struct datapath *dp, uint32_t port, uint64_t now_ns)
+{
+	struct from_host_queue *q = &h->queue[port];
+	unsigned total = 0;
+
+	if (unlikely(!dp->port[port])) {
+		from_host_forget(h, port);
+		return 0;
 	}
-	h->have = false;
-	return true;
+	while (q->n) {
+		const struct local_batch b = { h->pkt, h->fwd, q->slot, run_of(h, q) };
+		unsigned done = local_deliver(dp, h->fwd[q->slot[0]].dest, &b, now_ns), want = b.n;
+
+		shift(h, q, done);
+		total += done;
+		if (done < want)
+			break;
+	}
+	if (total || !q->n)
+		q->since_ns = q->n ? now_ns : 0;
+	else if (!q->since_ns)
+		q->since_ns = now_ns;
+	if (q->n && now_ns - q->since_ns > DP_HOLD_NS) {	/* too late to be of use */
+		local_drop(dp, h->fwd[q->slot[0]].dest, q->n);
+		from_host_forget(h, port);
+	}
+	return total;
 }
 
 void from_host(struct from_host *h, struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 {
-	for (unsigned i = 0; i < BATCH && (h->have || (h->ready && read_packet(h))); i++) {
-		if (h->have && !hand_over(h, dp, now_ns)) {
-			res->waiting = true;
-			return;
+	unsigned room = h->nfree;
+
+	while (room-- && h->ready) {
+		uint8_t slot = h->free[--h->nfree];
+
+		if (!read_packet(h, slot)) {
+			give_back(h, slot);
+			break;
 		}
+		sort(h, dp, slot, now_ns);
 		res->work++;
 	}
+	if (h->nfree == FROM_HOST_SLOTS)
+		return;
+	for (uint32_t i = 0; i < dp->nport; i++)
+		if (h->queue[i].n)
+			res->work += hand_over(h, dp, i, now_ns);
+	res->waiting |= h->nfree < FROM_HOST_SLOTS;
 }

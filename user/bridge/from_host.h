@@ -1,35 +1,46 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * What the host sends to guests: read from its port (user/xdp/hostport.h), packet
- * by packet, and handed to the guests they are for. A guest without buffers may
- * hold up those behind it for a moment, because a packet that is lost costs the
- * host's TCP more; but all of them together never for more than half of the time.
+ * by packet, and handed over in batches. A guest without buffers holds up nobody:
+ * its packets wait in a queue of their own, and each port may have as many waiting
+ * as there is room left.
  */
 #ifndef VIADUCT_BRIDGE_FROM_HOST_H
 #define VIADUCT_BRIDGE_FROM_HOST_H
 
 #include "bridge/datapath.h"
 
-#define FROM_HOST_CREDIT_NS 10000000ull	/* time that may be spent waiting at once */
+#define FROM_HOST_SLOTS VIRTQ_BATCH	/* packets that may wait, all ports together */
+
+/* A packet as it came from the host. */
+struct from_host_slot {
+	struct virtio_net_hdr_v1 hdr;
+	uint8_t data[VNET_MAX_GSO + 64];
+};
+
+struct from_host_queue {
+	uint8_t slot[FROM_HOST_SLOTS];	/* in order */
+	uint8_t n;
+	uint64_t since_ns;		/* since when the first of them waits, 0 = it does not */
+};
 
 struct from_host {
 	int fd;			/* -1: there is no such port */
 	bool ready;		/* there may be something to read */
-	bool have;		/* a packet waits in @pkt */
-	uint64_t since_ns;	/* when it began to wait */
-	uint64_t credit_ns;	/* time that may still be spent waiting; grows with half of the time that passes */
-	uint64_t credit_at_ns;
-	uint64_t packets, bytes, dropped;	/* dropped: for nobody here, or the guest took too long */
-	struct iovec piece;
-	struct virtq_pkt pkt;
-	struct dp_fwd fwd;
-	struct {
-		struct virtio_net_hdr_v1 hdr;
-		uint8_t data[VNET_MAX_GSO + 64];
-	} buf;
+	uint8_t free[FROM_HOST_SLOTS];
+	unsigned nfree;
+	struct from_host_queue queue[VD_MAX_PORTS];
+	uint64_t packets, bytes;
+	uint64_t dropped;	/* for nobody here, or the guest had no buffers for too long */
+	struct iovec piece[FROM_HOST_SLOTS];
+	struct virtq_pkt pkt[FROM_HOST_SLOTS];
+	struct dp_fwd fwd[FROM_HOST_SLOTS];
+	struct from_host_slot slot[FROM_HOST_SLOTS];
 };
 
-void from_host_init(struct from_host *h, int fd);
+/* @fd: non-blocking. Control thread. Return: NULL when out of memory. */
+struct from_host *from_host_create(int fd);
+void from_host_destroy(struct from_host *h);
 
 /* Something came. Worker. */
 static inline void from_host_ready(struct from_host *h)
@@ -39,5 +50,8 @@ static inline void from_host_ready(struct from_host *h)
 
 /* A bounded number of packets. Worker. */
 void from_host(struct from_host *h, struct datapath *dp, uint64_t now_ns, struct dp_result *res);
+
+/* A port that is gone has nothing waiting. Control thread, the worker parked. */
+void from_host_forget(struct from_host *h, uint32_t port);
 
 #endif

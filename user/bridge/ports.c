@@ -137,6 +137,8 @@ static void del_from_workers(struct bridge *b, struct port *p)
 	bridge_park(b);
 	for (uint32_t i = 0; i < b->queues; i++)
 		datapath_del_port(b->dp[i], p);
+	if (b->worker[0].host)
+		from_host_forget(b->worker[0].host, p->index);
 	addresses_learn(b);	/* what they had to tell of it comes to nothing now, and later would be another's */
 	bridge_unpark(b);
 }

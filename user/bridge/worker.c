@@ -45,7 +45,7 @@ int worker_init(struct worker *w, uint32_t index, int cpu, enum wait_mode wait)
 	w->index = index;
 	w->cpu = cpu;
 	w->wait = wait;
-	w->wakefd = w->host.fd = -1;
+	w->wakefd = -1;
 	w->epfd = epoll_create1(EPOLL_CLOEXEC);
 	if (w->epfd < 0)
 		return -errno;
@@ -62,6 +62,8 @@ void worker_fini(struct worker *w)
 	if (w->epfd >= 0)
 		close(w->epfd);
 	w->wakefd = w->epfd = -1;
+	from_host_destroy(w->host);
+	w->host = NULL;
 }
 
 static int watch_socket(struct worker *w, int fd)
@@ -137,7 +139,9 @@ int worker_add_host(struct worker *w, int fd)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = &mark_host };
 
-	from_host_init(&w->host, fd);
+	w->host = from_host_create(fd);
+	if (!w->host)
+		return -ENOMEM;
 	return epoll_ctl(w->epfd, EPOLL_CTL_ADD, fd, &ev) < 0 ? -errno : 0;
 }
 
@@ -204,8 +208,8 @@ static struct dp_result pass(struct worker *w, uint64_t now_ns)
 		datapath_tx(w->dp[i], now_ns, &res);
 	if (w->mcast && mcast_pending(w->mcast))
 		res.work += take_mcast(w, now_ns);
-	if (w->host.fd >= 0)
-		from_host(&w->host, w->dp[0], now_ns, &res);
+	if (w->host)
+		from_host(w->host, w->dp[0], now_ns, &res);
 	w->stats.loops++;
 	return res;
 }
@@ -237,7 +241,7 @@ static void handle_events(struct worker *w, const struct epoll_event *ev, int n)
 			continue;
 		}
 		if (ev[i].data.ptr == &mark_host) {
-			from_host_ready(&w->host);
+			from_host_ready(w->host);
 			continue;
 		}
 		wake_ring(ev[i].data.ptr);

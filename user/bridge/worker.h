@@ -30,7 +30,7 @@ struct worker {
 	struct datapath *dp[WORKER_QUEUES];
 	uint32_t ndp;
 	struct mcast *mcast;	/* NULL but for one worker */
-	struct from_host host;	/* fd -1 but for the same one */
+	struct from_host *host;	/* NULL but for the same one */
 	int epfd, wakefd;
 	bool running;
 	pthread_t thread;
