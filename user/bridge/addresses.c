@@ -30,6 +30,8 @@ static void take_out(struct bridge *b, struct port *p, uint64_t mac)
 	fdb_del(&b->fdb, key_of(p, mac));
 	uplink_fdb_del(b->uplink, p->policy.key_vlan, addr);
 	uplink_filter(b->uplink, addr, false);
+	if (uplink_info(b->uplink)->hw_steer)
+		uplink_hw_steer(b->uplink, addr, 0, false);
 }
 
 static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kind kind)
@@ -45,9 +47,14 @@ static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kin
 	/* The map last: from here on the program steers to the port. */
 	if (!ret)
 		ret = uplink_fdb_set(b->uplink, p->policy.key_vlan, addr, p->index, kind);
-	if (ret)
+	if (ret) {
 		take_out(b, p, mac);
-	return ret;
+		return ret;
+	}
+	/* With rules of the NIC's own a guest's frames come by one NIC queue; without, by any, and that works, too. */
+	if (uplink_info(b->uplink)->hw_steer)
+		uplink_hw_steer(b->uplink, addr, p->index % b->queues, true);
+	return 0;
 }
 
 /* Off the port's list, and out of the tables. */
