@@ -1,8 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The control API over a real socket, its clients, and what they print. */
+/* The control API over a real socket. */
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -19,9 +18,6 @@
 
 #include "base/log.h"
 #include "ctl/api.h"
-#include "ctl/client.h"
-#include "ctl/names.h"
-#include "ctl/show.h"
 #include "fake_host.h"
 #include "vu.h"
 
@@ -32,8 +28,6 @@ struct fixture {
 	char dir[64], path[108];
 	unsigned fds_before, asked;
 	size_t padding;		/* bytes to make a status larger */
-	int stop;
-	pthread_t thread;
 };
 
 static int fake_status(void *ctx, const json_t *params, json_t **result, char *errtext, size_t errlen)
@@ -481,250 +475,6 @@ static void the_socket_is_for_its_owner_and_goes_with_the_api(void **state)
 	assert_int_equal(stat(f->path, &st), -1);
 }
 
-/* ---- the commands ---- */
-
-static void *serve(void *arg)
-{
-	struct fixture *f = arg;
-
-	while (!__atomic_load_n(&f->stop, __ATOMIC_ACQUIRE))
-		loop_once(f->loop, 5);
-	return NULL;
-}
-
-struct output {
-	char *out, *err;
-	int code;
-};
-
-/* Runs a command with the API served by another thread. */
-static struct output run(struct fixture *f, int (*command)(const struct client_env *, int, char **), char **argv)
-{
-	struct output o = { 0 };
-	size_t outlen, errlen;
-	struct client_env env = { .dir = f->dir, .out = open_memstream(&o.out, &outlen),
-				  .err = open_memstream(&o.err, &errlen) };
-	int argc = 0;
-
-	while (argv[argc])
-		argc++;
-	f->stop = 0;
-	assert_int_equal(pthread_create(&f->thread, NULL, serve, f), 0);
-	o.code = command(&env, argc, argv);
-	__atomic_store_n(&f->stop, 1, __ATOMIC_RELEASE);
-	pthread_join(f->thread, NULL);
-	fclose(env.out);
-	fclose(env.err);
-	fake_settle(f->loop);
-	return o;
-}
-
-static void output_free(struct output *o)
-{
-	free(o->out);
-	free(o->err);
-}
-
-#define ARGS(...) ((char *[]){ __VA_ARGS__ __VA_OPT__(,) NULL })
-
-static void expect(struct fixture *f, char **argv, int code, const char *out, const char *err)
-{
-	struct output o = run(f, client_status_in, argv);
-
-	if (o.code != code || !strstr(o.out, out) || !strstr(o.err, err))
-		print_error("%d\n%s%s", o.code, o.out, o.err);
-	assert_int_equal(o.code, code);
-	assert_non_null(strstr(o.out, out));
-	assert_non_null(strstr(o.err, err));
-	output_free(&o);
-}
-
-static void status_finds_the_only_instance(void **state)
-{
-	struct fixture *f = *state;
-	char other[128], lock[128], mine[128];
-	int fd;
-
-	snprintf(other, sizeof(other), "%s/eth2.sock", f->dir);
-	snprintf(lock, sizeof(lock), "%s/eth2.lock", f->dir);
-	snprintf(mine, sizeof(mine), "%s/eth1.lock", f->dir);
-	expect(f, ARGS(), 1, "", "nothing runs");
-	expect(f, ARGS("--name", "eth1"), 1, "", "no instance named eth1 runs");
-	open_api(f);
-	fclose(fopen(mine, "w"));
-	expect(f, ARGS(), 0, "instance eth1", "");
-	expect(f, ARGS("--name", "eth1"), 0, "instance eth1", "");
-	expect(f, ARGS("--name=eth1", "--json"), 0, "\"name\": \"eth1\"", "");
-	expect(f, ARGS("--name", "eth2"), 1, "", "no instance named eth2 runs");
-	fd = fake_listen(NULL, other, 0600, 0, 0);
-	expect(f, ARGS(), 0, "instance eth1", "");	/* a port's socket, say */
-	fclose(fopen(lock, "w"));
-	expect(f, ARGS(), 1, "", "several instances run");
-	expect(f, ARGS("--name", "eth1"), 0, "instance eth1", "");
-	close(fd);
-	expect(f, ARGS(), 0, "instance eth1", "");	/* a dead one does not count */
-	unlink(other);
-	unlink(lock);
-	unlink(mine);
-}
-
-static void wrong_arguments_are_named(void **state)
-{
-	struct fixture *f = *state;
-
-	expect(f, ARGS("--nam", "x"), 2, "", "unknown argument '--nam'");
-	expect(f, ARGS("--name"), 2, "", "--name: a value is missing");
-	expect(f, ARGS("--name", "../x"), 2, "", "no instance's name");
-}
-
-/* Where a monitor prints to; the first line it prints tells the instance to end. */
-struct printed {
-	struct fixture *f;
-	char text[4096];
-	size_t len;
-};
-
-static ssize_t print_and_stop(void *cookie, const char *data, size_t len)
-{
-	struct printed *p = cookie;
-	size_t room = sizeof(p->text) - 1 - p->len, n = len < room ? len : room;
-
-	memcpy(p->text + p->len, data, n);
-	p->len += n;
-	__atomic_store_n(&p->f->stop, 1, __ATOMIC_RELEASE);
-	return (ssize_t)len;
-}
-
-static void *send_events(void *arg)
-{
-	struct fixture *f = arg;
-
-	while (!__atomic_load_n(&f->stop, __ATOMIC_ACQUIRE)) {
-		loop_once(f->loop, 5);
-		api_event(f->api, json_pack("{s:s}", "event", "port_up"));
-	}
-	api_close(f->api);
-	f->api = NULL;
-	return NULL;
-}
-
-static void monitor_prints_events_until_the_instance_ends(void **state)
-{
-	struct fixture *f = *state;
-	struct printed p = { .f = f };
-	struct client_env env = { .dir = f->dir, .err = stderr,
-				  .out = fopencookie(&p, "w", (cookie_io_functions_t){ .write = print_and_stop }) };
-	json_t *first;
-
-	open_api(f);
-	assert_int_equal(pthread_create(&f->thread, NULL, send_events, f), 0);
-	assert_int_equal(client_monitor_in(&env, 2, ((char *[]){ "--name", "eth1", NULL })), 0);
-	pthread_join(f->thread, NULL);
-	fclose(env.out);
-	assert_non_null(strchr(p.text, '\n'));
-	*strchr(p.text, '\n') = 0;
-	first = json_loads(p.text, 0, NULL);
-	assert_string_equal(json_string_value(json_object_get(first, "event")), "port_up");
-	json_decref(first);
-}
-
-/* ---- printing ---- */
-
-static char *shown(const char *json)
-{
-	json_t *o = json_loads(json, 0, NULL);
-	char *text = NULL;
-	size_t len;
-	FILE *out = open_memstream(&text, &len);
-
-	assert_non_null(o);
-	show_status(o, out);
-	fclose(out);
-	json_decref(o);
-	return text;
-}
-
-static void a_status_is_shown_with_what_matters(void **state)
-{
-	static const char *const expected[] = {
-		"instance eth1", "process 77", "up 1:02:03", "waiting adaptive",
-		"uplink eth1 (veth, index 3): up\n", "10000 Mbit/s, full duplex, MTU 1500",
-		"copy, attached by link, program 5, adopted", "not better    no zero-copy here",
-		"1 guest address, all-multicast on", "tag stripping off (was on)",
-		"port vm0 (server on /run/x.sock): down (not_connected)\n", "version_1 mrg_rxbuf",
-		"1 of 4 enabled", "02:00:00:00:00:01 learned", "pair 0 rx drops: drop_short 2, broken_head 1",
-		"  0          copy  ready  0       2048", "  0     rx    packed  running   256       10   1000     20      3\n",
-		"pair 0 rx offloads: large_packets 4, frames_of_large_packets 40", "frames on node 1",
-		"guest memory and rings on node 0", "flow hash       by software (veth has none)", "checksums       by driver",
-		"yes; frames longer than a buffer come in pieces",
-		"7 packets, 700 bytes; dropped: share 4; lost on the way to the worker: 9",
-	};
-	char *text = shown(
-		"{\"version\":\"0.1.0\",\"name\":\"eth1\",\"pid\":77,\"uptime_s\":3723.5,\"wait\":\"adaptive\","
-		"\"uplink\":{\"interface\":\"eth1\",\"ifindex\":3,\"driver\":\"veth\",\"up\":true,\"reason\":\"none\","
-		"\"speed_mbps\":10000,\"duplex\":\"full\",\"mtu\":1500,\"mac\":\"02:00:00:00:00:09\","
-		"\"xdp\":{\"mode\":\"copy\",\"why_not_better\":\"no zero-copy here\",\"attach\":\"link\","
-		"\"program_id\":5,\"adopted\":true,\"metadata\":\"yes\",\"multi_buffer\":true,"
-		"\"rx_hash\":{\"by\":\"software\",\"why_not_driver\":\"veth has none\"},"
-		"\"tx_checksum\":{\"by\":\"driver\",\"why_not_driver\":\"\"}},\"numa_node\":1,"
-		"\"receive_filter\":{\"entries\":1,\"allmulti\":true},"
-		"\"vlan\":{\"rxvlan_before\":\"on\",\"rxvlan_now\":\"off\",\"filter_before\":\"on\","
-		"\"filter_now\":\"off\",\"fixed\":false},"
-		"\"queues\":[{\"queue\":0,\"worker\":0,\"mode\":\"copy\",\"state\":\"ready\",\"ring_size\":2048,"
-		"\"frames\":{\"free\":1,\"fill\":2,\"held\":3,\"tx\":4,\"lost\":5,\"total\":15},"
-		"\"rx_packets\":100,\"tx_packets\":200,\"last_error\":\"No such device\"}],"
-		"\"host\":{\"packets\":5,\"multicast\":2,\"drops\":{\"unknown\":1}}},"
-		"\"workers\":[{\"worker\":0,\"cpu\":-1,\"loops\":10,\"sleeps\":5}],"
-		"\"ports\":[{\"name\":\"vm0\",\"socket\":\"/run/x.sock\",\"role\":\"server\",\"up\":false,"
-		"\"reason\":\"not_connected\",\"connected\":true,\"peer_pid\":1,\"connections\":3,\"numa_node\":0,"
-		"\"features\":[\"version_1\",\"mrg_rxbuf\"],\"pairs\":{\"max\":4,\"enabled\":1},"
-		"\"addresses\":[{\"mac\":\"02:00:00:00:00:01\",\"kind\":\"learned\"}],"
-		"\"pair\":[{\"pair\":0,\"rx\":{\"packets\":10,\"bytes\":1000,\"calls\":20,"
-		"\"drops\":{\"drop_short\":2,\"broken_head\":1},\"state\":\"running\",\"kind\":\"packed\",\"size\":256,"
-		"\"offloads\":{\"large_packets\":4,\"frames_of_large_packets\":40}},"
-		"\"tx\":{\"packets\":0,\"state\":\"stopped\"}}],"
-		"\"xdp\":{\"packets\":7,\"bytes\":700,\"drops\":{\"share\":4}},\"lost_in_ring\":9}]}");
-
-	(void)state;
-	for (unsigned i = 0; i < sizeof(expected) / sizeof(expected[0]); i++) {
-		if (!strstr(text, expected[i]))
-			print_error("'%s' is not in\n%s", expected[i], text);
-		assert_non_null(strstr(text, expected[i]));
-	}
-	assert_null(strstr(text, " \n"));
-	free(text);
-}
-
-static void a_status_without_anything_is_shown_too(void **state)
-{
-	char *text = shown("{}");
-
-	(void)state;
-	assert_non_null(strstr(text, "viaduct"));
-	free(text);
-	text = shown("{\"uplink\":7,\"ports\":[1,{}],\"workers\":{}}");
-	free(text);
-}
-
-static void bits_have_names(void **state)
-{
-	json_t *list = json_pack("[s,s,s]", "mrg_rxbuf", "version_1", "bit_51"), *got;
-
-	(void)state;
-	got = names_json(1ull << 15 | 1ull << 32 | 1ull << 51, names_feature);
-	assert_true(json_equal(list, got));
-	json_decref(got);
-	json_decref(list);
-	list = json_pack("[s,s,s]", "mq", "reply_ack", "status");
-	got = names_json(1ull << 0 | 1ull << 3 | 1ull << 16, names_protocol);
-	assert_true(json_equal(list, got));
-	json_decref(got);
-	json_decref(list);
-	got = names_json(0xf, names_status);
-	assert_int_equal(json_array_size(got), 4);
-	json_decref(got);
-}
-
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -743,12 +493,6 @@ int main(void)
 		T(a_long_answer_does_not_cost_a_monitor_its_events),
 		T(at_most_thirty_two_clients_are_served),
 		T(the_socket_is_for_its_owner_and_goes_with_the_api),
-		T(status_finds_the_only_instance),
-		T(wrong_arguments_are_named),
-		T(monitor_prints_events_until_the_instance_ends),
-		cmocka_unit_test(a_status_is_shown_with_what_matters),
-		cmocka_unit_test(a_status_without_anything_is_shown_too),
-		cmocka_unit_test(bits_have_names),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -46,8 +46,13 @@ static void usage(FILE *f)
 		"viaduct: a vhost-user bridge: guests' virtqueues on one side, a NIC that stays with its kernel driver "
 		"on the other\n\n"
 		"usage: viaduct run --uplink IFACE [--port name=NAME,socket=PATH]... [OPTION...]\n"
-		"       viaduct status [--name NAME] [--json]\n"
+		"       viaduct status [--name NAME] [--port PORT] [--json]\n"
 		"       viaduct monitor [--name NAME]\n"
+		"       viaduct port add KEY=VALUE,... [--name NAME]\n"
+		"       viaduct port del PORT [--name NAME]\n"
+		"       viaduct port set PORT KEY=VALUE,... [--name NAME]\n"
+		"       viaduct port list [--name NAME] [--json]\n"
+		"       viaduct steer PORT [auto|hash] [INDEX[-INDEX]=PAIR,...|spread] [--name NAME] [--json]\n"
 		"       viaduct help | --version\n\n"
 		"options of run:\n");
 	config_help(f);
@@ -227,6 +232,10 @@ int main(int argc, char **argv)
 		return client_status(argc - 2, argv + 2);
 	if (!strcmp(cmd, "monitor"))
 		return client_monitor(argc - 2, argv + 2);
+	if (!strcmp(cmd, "port"))
+		return client_port(argc - 2, argv + 2);
+	if (!strcmp(cmd, "steer"))
+		return client_steer(argc - 2, argv + 2);
 	if (!strcmp(cmd, "--version") || !strcmp(cmd, "version")) {
 		printf("viaduct %s\n", VIADUCT_VERSION);
 		return 0;

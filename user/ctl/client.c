@@ -1,259 +1,164 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include <dirent.h>
+/* The commands that talk to a running instance: their arguments, what they ask, what they print. */
 #include <errno.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/time.h>
-#include <sys/un.h>
-#include <unistd.h>
 
-#include <jansson.h>
-
-#include "ctl/client.h"
+#include "ctl/ask.h"
 #include "ctl/config.h"
 #include "ctl/instance.h"
 #include "ctl/show.h"
+#include "ctl/steer.h"
 
-#define ANSWER_TIMEOUT_S 5
+#define WORDS 3
 
-struct options {
-	const char *name;	/* NULL: the only one */
-	bool json;
+enum { TAKES_JSON = 1, TAKES_PORT = 2 };
+
+struct command {
+	const char *usage; /* behind "viaduct" */
+	unsigned takes;
+	int min, max; /* words that are not options */
 };
 
-static int complain(const struct client_env *env, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+struct options {
+	const char *name; /* NULL: the only one */
+	const char *port; /* NULL: all of them */
+	bool json;
+	const char *word[WORDS];
+	int words;
+};
 
-static int complain(const struct client_env *env, const char *fmt, ...)
+static int misuse(const struct client_env *env, const struct command *c, const char *what, const char *arg)
 {
-	va_list ap;
+	ask_complain(env, "%s%s%s%s; usage: viaduct %s", what, *arg ? " '" : "", arg, *arg ? "'" : "", c->usage);
+	return 2;
+}
 
-	fputs("viaduct: ", env->err);
-	va_start(ap, fmt);
-	vfprintf(env->err, fmt, ap);
-	va_end(ap);
-	fputc('\n', env->err);
+/* "--name=x", or "--name" and the next argument. Return: arguments used, 0 = it is another option, -1 = no value. */
+static int valued(int argc, char **argv, const char *option, const char **value)
+{
+	size_t len = strlen(option);
+
+	if (!strncmp(argv[0], option, len) && argv[0][len] == '=') {
+		*value = argv[0] + len + 1;
+		return 1;
+	}
+	if (strcmp(argv[0], option))
+		return 0;
+	*value = argv[1];
+	return argc > 1 ? 2 : -1;
+}
+
+static int one_argument(const struct client_env *env, const struct command *c, int argc, char **argv, struct options *o)
+{
+	int used = valued(argc, argv, "--name", &o->name);
+
+	if (!used && c->takes & TAKES_PORT)
+		used = valued(argc, argv, "--port", &o->port);
+	if (used < 0) {
+		ask_complain(env, "%s: a value is missing", argv[0]);
+		return -1;
+	}
+	if (used)
+		return used;
+	if (c->takes & TAKES_JSON && !strcmp(argv[0], "--json")) {
+		o->json = true;
+		return 1;
+	}
+	if (argv[0][0] == '-' || o->words == c->max) {
+		misuse(env, c, "unknown argument", argv[0]);
+		return -1;
+	}
+	o->word[o->words++] = argv[0];
 	return 1;
 }
 
-static int parse(const struct client_env *env, const char *command, int argc, char **argv, bool json_ok,
-		 struct options *o)
+static int parse(const struct client_env *env, const struct command *c, int argc, char **argv, struct options *o)
 {
 	*o = (struct options){ 0 };
-	for (int i = 0; i < argc; i++) {
-		if (!strcmp(argv[i], "--json") && json_ok)
-			o->json = true;
-		else if (!strncmp(argv[i], "--name=", 7))
-			o->name = argv[i] + 7;
-		else if (!strcmp(argv[i], "--name") && i + 1 < argc)
-			o->name = argv[++i];
-		else if (!strcmp(argv[i], "--name"))
-			return complain(env, "--name: a value is missing"), 2;
-		else
-			return complain(env, "unknown argument '%s'; known: --name NAME%s; usage: viaduct %s "
-					"[--name NAME]%s", argv[i], json_ok ? ", --json" : "", command,
-					json_ok ? " [--json]" : ""), 2;
+	for (int i = 0, used; i < argc; i += used) {
+		used = one_argument(env, c, argc - i, argv + i, o);
+		if (used < 0)
+			return 2;
 	}
-	if (o->name && !config_name_ok(o->name))
-		return complain(env, "--name: '%s' is no instance's name: use letters, digits, '.', '_', '-'", o->name), 2;
+	if (o->words < c->min)
+		return misuse(env, c, "something is missing", "");
+	if (o->name && !config_name_ok(o->name)) {
+		ask_complain(env, "--name: '%s' is no instance's name: use letters, digits, '_', '-'", o->name);
+		return 2;
+	}
 	return 0;
 }
 
-/* Connected socket, or -errno. */
-static int dial(const struct client_env *env, const char *name)
+static int print_json(const struct client_env *env, const json_t *o)
 {
-	struct sockaddr_un sa = { .sun_family = AF_UNIX };
-	int fd, ret;
-
-	ret = snprintf(sa.sun_path, sizeof(sa.sun_path), "%s/%s.sock", env->dir, name);
-	if (ret < 0 || (size_t)ret >= sizeof(sa.sun_path))
-		return -ENAMETOOLONG;
-	fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-	if (fd < 0)
-		return -errno;
-	if (connect(fd, (struct sockaddr *)&sa, sizeof(sa)) < 0) {
-		ret = -errno;
-		close(fd);
-		return ret;
-	}
-	return fd;
+	json_dumpf(o, env->out, JSON_INDENT(2));
+	fputc('\n', env->out);
+	return 0;
 }
 
-/* Ports may have their sockets here too; an instance has its lock file beside the socket (see instance.h). */
-static bool is_instance(DIR *dir, const char *name)
+static int flushed(const struct client_env *env)
 {
-	char lock[300];
-
-	snprintf(lock, sizeof(lock), "%s.lock", name);
-	return faccessat(dirfd(dir), lock, F_OK, 0) == 0;
-}
-
-/*
- * The socket of the only instance that answers. Sockets of dead ones do not
- * count; one that we may not open does, or a user without rights would be told
- * that nothing runs.
- */
-static int find_only(const struct client_env *env)
-{
-	char names[512] = "";
-	int fd = -1, refused = 0;
-	unsigned found = 0;
-	struct dirent *d;
-	DIR *dir = opendir(env->dir);
-
-	while (dir && (d = readdir(dir))) {
-		size_t len = strlen(d->d_name), at = strlen(names);
-		char *name = d->d_name;
-		int one;
-
-		if (len < 6 || strcmp(name + len - 5, ".sock"))
-			continue;
-		name[len - 5] = 0;
-		if (!is_instance(dir, name))
-			continue;
-		one = dial(env, name);
-		if (one < 0 && one != -EACCES && one != -EPERM && one != -EAGAIN)
-			continue;
-		snprintf(names + at, sizeof(names) - at, "%s%s", found ? ", " : "", name);
-		found++;
-		if (one < 0)
-			refused = one;
-		else if (fd < 0)
-			fd = one;
-		else
-			close(one);
-	}
-	if (dir)
-		closedir(dir);
-	if (found == 1 && !refused)
-		return fd;
-	if (fd >= 0)
-		close(fd);
-	if (!found)
-		complain(env, "nothing runs (no socket in %s answers): start it with `viaduct run`", env->dir);
-	else if (found > 1)
-		complain(env, "several instances run: %s; choose one with --name", names);
-	else
-		complain(env, "cannot open the control socket of %s: %s: run as root", names, strerror(-refused));
-	return -1;
-}
-
-static int find(const struct client_env *env, const char *name)
-{
-	int fd;
-
-	if (!name)
-		return find_only(env);
-	fd = dial(env, name);
-	if (fd >= 0)
-		return fd;
-	if (fd == -ENOENT || fd == -ECONNREFUSED)
-		complain(env, "no instance named %s runs: `viaduct status` without --name finds the one that does", name);
-	else
-		complain(env, "cannot open %s/%s.sock: %s%s", env->dir, name, strerror(-fd),
-			 fd == -EACCES || fd == -EPERM ? ": run as root" : "");
-	return -1;
-}
-
-/* Connects and asks; NULL after it has said why not. */
-static FILE *ask(const struct client_env *env, const char *name, const char *method)
-{
-	const struct timeval timeout = { .tv_sec = ANSWER_TIMEOUT_S };
-	char line[80];
-	int fd = find(env, name), n;
-	FILE *f;
-
-	if (fd < 0)
-		return NULL;
-	setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &timeout, sizeof(timeout));
-	n = snprintf(line, sizeof(line), "{\"method\":\"%s\",\"id\":1}\n", method);
-	f = fdopen(fd, "r");
-	if (!f || send(fd, line, (size_t)n, MSG_NOSIGNAL) != n) {
-		complain(env, "cannot talk to the running instance: %s", strerror(errno));
-		if (f)
-			fclose(f);
-		else
-			close(fd);
-		return NULL;
-	}
-	return f;
-}
-
-/* Reads the answer to the one request there was; NULL after it has said why not. */
-static json_t *answer(const struct client_env *env, FILE *f)
-{
-	json_t *o = NULL, *result, *error;
-	char *line = NULL;
-	size_t cap = 0;
-	ssize_t n;
-
-	errno = 0;
-	n = getline(&line, &cap, f);
-	if (n > 0)
-		o = json_loadb(line, (size_t)n, 0, NULL);
-	result = json_incref(json_object_get(o, "result"));
-	error = json_object_get(json_object_get(o, "error"), "message");
-	if (n <= 0)
-		complain(env, "the running instance does not answer%s",
-			 errno == EAGAIN ? ": it may be stopped or overloaded" : "");
-	else if (!result)
-		complain(env, "the running instance says: %s",
-			 error ? json_string_value(error) : "something that is not an answer");
-	json_decref(o);
-	free(line);
-	return result;
+	if (fflush(env->out) || ferror(env->out))
+		return ask_complain(env, "cannot write: %s", strerror(errno));
+	return 0;
 }
 
 int client_status_in(const struct client_env *env, int argc, char **argv)
 {
+	static const struct command command = {
+		"status [--name NAME] [--port PORT] [--json]",
+		TAKES_JSON | TAKES_PORT,
+		0,
+		0,
+	};
+	json_t *status, *params = NULL;
 	struct options o;
-	json_t *status;
-	FILE *f;
-	int ret;
+	int code;
 
-	ret = parse(env, "status", argc, argv, true, &o);
-	if (ret)
-		return ret;
-	f = ask(env, o.name, "status");
-	if (!f)
-		return 1;
-	status = answer(env, f);
-	fclose(f);
+	code = parse(env, &command, argc, argv, &o);
+	if (code)
+		return code;
+	if (o.port)
+		params = json_pack("{s:s}", "port", o.port);
+	else if (!o.json)
+		params = json_pack("{s:b}", "brief", 1);
+	status = ask_once(env, o.name, "status", params, &code);
 	if (!status)
-		return 1;
-	if (o.json) {
-		json_dumpf(status, env->out, JSON_INDENT(2));
-		fputc('\n', env->out);
-	} else {
+		return code;
+	if (o.json)
+		print_json(env, status);
+	else if (o.port)
+		show_one_port(status, env->out);
+	else
 		show_status(status, env->out);
-	}
 	json_decref(status);
-	if (fflush(env->out) || ferror(env->out))
-		return complain(env, "cannot write: %s", strerror(errno));
-	return 0;
+	return flushed(env);
 }
 
 int client_monitor_in(const struct client_env *env, int argc, char **argv)
 {
+	static const struct command command = { "monitor [--name NAME]", 0, 0, 0 };
 	const struct timeval forever = { 0 };
 	struct options o;
 	char *line = NULL;
 	size_t cap = 0;
 	json_t *ok;
 	FILE *f;
-	int ret;
+	int code;
 
-	ret = parse(env, "monitor", argc, argv, false, &o);
-	if (ret)
-		return ret;
-	f = ask(env, o.name, "monitor");
+	code = parse(env, &command, argc, argv, &o);
+	if (code)
+		return code;
+	f = ask(env, o.name, "monitor", NULL);
 	if (!f)
 		return 1;
-	ok = answer(env, f);
+	ok = ask_answer(env, f, &code);
 	if (!ok) {
 		fclose(f);
-		return 1;
+		return code;
 	}
 	json_decref(ok);
 	setsockopt(fileno(f), SOL_SOCKET, SO_RCVTIMEO, &forever, sizeof(forever));
@@ -264,6 +169,122 @@ int client_monitor_in(const struct client_env *env, int argc, char **argv)
 	fclose(f);
 	return ferror(env->out) ? 1 : 0;
 }
+
+/* ---- viaduct port ---- */
+
+static int port_list(const struct client_env *env, int argc, char **argv)
+{
+	static const struct command command = { "port list [--name NAME] [--json]", TAKES_JSON, 0, 0 };
+	struct options o;
+	json_t *list;
+	int code;
+
+	code = parse(env, &command, argc, argv, &o);
+	if (code)
+		return code;
+	list = ask_once(env, o.name, "port_list", NULL, &code);
+	if (!list)
+		return code;
+	if (o.json)
+		print_json(env, json_object_get(list, "ports"));
+	else
+		show_port_list(list, env->out);
+	json_decref(list);
+	return flushed(env);
+}
+
+/* Those that change something print nothing when it is done. */
+static int port_change(const struct client_env *env, const struct command *command, const char *method,
+		       const char *const key[2], int argc, char **argv)
+{
+	json_t *params, *result;
+	struct options o;
+	int code;
+
+	code = parse(env, command, argc, argv, &o);
+	if (code)
+		return code;
+	params = json_object();
+	for (int i = 0; i < o.words; i++)
+		if (json_object_set_new(params, key[i], json_string(o.word[i])) < 0) {
+			json_decref(params);
+			return misuse(env, command, "no UTF-8 text:", o.word[i]);
+		}
+	result = ask_once(env, o.name, method, params, &code);
+	json_decref(result);
+	return code;
+}
+
+int client_port_in(const struct client_env *env, int argc, char **argv)
+{
+	static const struct {
+		const char *verb, *method;
+		struct command command;
+		const char *key[2];
+	} verbs[] = {
+		{ "add", "port_add", { "port add KEY=VALUE,... [--name NAME]", 0, 1, 1 }, { "port", NULL } },
+		{ "del", "port_del", { "port del PORT [--name NAME]", 0, 1, 1 }, { "name", NULL } },
+		{ "set", "port_set", { "port set PORT KEY=VALUE,... [--name NAME]", 0, 2, 2 }, { "name", "set" } },
+	};
+	const char *verb = argc ? argv[0] : "";
+
+	if (!strcmp(verb, "list"))
+		return port_list(env, argc - 1, argv + 1);
+	for (unsigned i = 0; i < sizeof(verbs) / sizeof(verbs[0]); i++)
+		if (!strcmp(verb, verbs[i].verb))
+			return port_change(env, &verbs[i].command, verbs[i].method, verbs[i].key, argc - 1, argv + 1);
+	ask_complain(env, "port: '%s' is not one of add, del, set, list; `viaduct help` shows their arguments", verb);
+	return 2;
+}
+
+/* ---- viaduct steer ---- */
+
+/* "auto", "hash", or what is to be in the table. */
+static int steer_params(const struct client_env *env, const struct command *c, const struct options *o, json_t *params)
+{
+	for (int i = 1; i < o->words; i++) {
+		const char *w = o->word[i], *key = strcmp(w, "auto") && strcmp(w, "hash") ? "pairs" : "mode";
+
+		if (json_object_get(params, key))
+			return misuse(env, c, "given twice:", w);
+		json_object_set_new(params, key, json_string(w));
+	}
+	return 0;
+}
+
+int client_steer_in(const struct client_env *env, int argc, char **argv)
+{
+	static const struct command command = {
+		"steer PORT [auto|hash] [INDEX[-INDEX]=PAIR,...|spread] [--name NAME] [--json]",
+		TAKES_JSON,
+		1,
+		3,
+	};
+	json_t *params, *result;
+	struct options o;
+	int code;
+
+	code = parse(env, &command, argc, argv, &o);
+	if (code)
+		return code;
+	params = json_pack("{s:s}", "port", o.word[0]);
+	code = steer_params(env, &command, &o, params);
+	if (code) {
+		json_decref(params);
+		return code;
+	}
+	result = ask_once(env, o.name, "steer", params, &code);
+	if (!result)
+		return code;
+	if (o.json)
+		print_json(env, result);
+	else if (o.words == 1)
+		show_steering(result, env->out);
+	json_decref(result);
+	return flushed(env);
+}
+
+/* ---- with the real places ---- */
 
 static struct client_env real(void)
 {
@@ -282,4 +303,18 @@ int client_monitor(int argc, char **argv)
 	struct client_env env = real();
 
 	return client_monitor_in(&env, argc, argv);
+}
+
+int client_port(int argc, char **argv)
+{
+	struct client_env env = real();
+
+	return client_port_in(&env, argc, argv);
+}
+
+int client_steer(int argc, char **argv)
+{
+	struct client_env env = real();
+
+	return client_steer_in(&env, argc, argv);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The other end of the control API: `viaduct status` and `viaduct monitor`. */
+/* The other end of the control API: the commands status, monitor, port and steer. */
 #ifndef VIADUCT_CTL_CLIENT_H
 #define VIADUCT_CTL_CLIENT_H
 
@@ -13,9 +13,9 @@ struct client_env {
 
 /**
  * client_status() - print the state of a running instance
- * @argc, @argv: [--name NAME] [--json]; without a name the only one that runs
+ * @argc, @argv: [--name NAME] [--port PORT] [--json]; without a name the only one that runs
  *
- * Return: exit code: 0, 1 when there is no answer, 2 when the arguments are wrong.
+ * Return: exit code: 0, 1 when there is no answer or it is no, 2 when the arguments are wrong.
  */
 int client_status(int argc, char **argv);
 int client_status_in(const struct client_env *env, int argc, char **argv);
@@ -28,5 +28,23 @@ int client_status_in(const struct client_env *env, int argc, char **argv);
  */
 int client_monitor(int argc, char **argv);
 int client_monitor_in(const struct client_env *env, int argc, char **argv);
+
+/**
+ * client_port() - ports of a running instance
+ * @argc, @argv: add KEY=VALUE,... | del PORT | set PORT KEY=VALUE,... | list [--json], and [--name NAME]
+ *
+ * Return: exit code, as client_status().
+ */
+int client_port(int argc, char **argv);
+int client_port_in(const struct client_env *env, int argc, char **argv);
+
+/**
+ * client_steer() - how flows find a port's queue pairs
+ * @argc, @argv: PORT [auto|hash] [INDEX[-INDEX]=PAIR,...|spread] [--name NAME] [--json]; PORT alone shows it
+ *
+ * Return: exit code, as client_status().
+ */
+int client_steer(int argc, char **argv);
+int client_steer_in(const struct client_env *env, int argc, char **argv);
 
 #endif
