@@ -24,7 +24,7 @@
 #include "ctl/config.h"
 #include "ctl/instance.h"
 #include "ctl/limits.h"
-#include "ctl/status.h"
+#include "ctl/manage.h"
 
 #define MIN_KERNEL_MAJOR 5	/* XDP bpf_link, xdp.frags and mmap-able maps are all there from 5.18 */
 #define MIN_KERNEL_MINOR 18
@@ -35,6 +35,7 @@ struct daemon {
 	struct loop *loop;
 	struct bridge *bridge;
 	struct api *api;
+	struct manage manage;
 	struct loop_watch signals;
 	int lock;
 	bool stop;
@@ -56,17 +57,6 @@ static void usage(FILE *f)
 		"       viaduct help | --version\n\n"
 		"options of run:\n");
 	config_help(f);
-}
-
-static int on_status(void *ctx, const json_t *params, json_t **result, char *err, size_t errlen)
-{
-	struct daemon *d = ctx;
-
-	(void)params;
-	(void)err;
-	(void)errlen;
-	*result = status_json(d->bridge);
-	return 0;
 }
 
 static void on_event(void *arg, const struct bridge_event *ev)
@@ -151,7 +141,6 @@ static int start(struct daemon *d, char *err, size_t errlen)
 		.host_port = d->config.host_port,
 		.aging_s = d->config.aging_s,
 	};
-	static const struct api_ops ops = { .status = on_status };
 	char path[108];
 	int ret;
 
@@ -160,7 +149,8 @@ static int start(struct daemon *d, char *err, size_t errlen)
 	ret = bridge_open(d->host, d->loop, &bc, on_event, d, &d->bridge, err, errlen);
 	if (ret)
 		return ret;
-	ret = api_open(d->loop, d->host, path, &ops, d, &d->api);
+	d->manage = (struct manage){ .bridge = d->bridge, .instance = d->config.uplink.name };
+	ret = api_open(d->loop, d->host, path, &manage_ops, &d->manage, &d->api);
 	if (ret)
 		snprintf(err, errlen, "cannot open the control socket %s: %s", path, strerror(-ret));
 	return ret;

@@ -9,9 +9,16 @@
 
 /**
  * status_json() - everything there is to know
+ * @port: only this one of the ports; NULL = all
+ * @brief: rings of several ports are left out
+ * @out: a new object
+ *
  * Control thread. Counters that workers write are read as they are at the moment.
- * Return: a new object, NULL when out of memory.
+ * Return: 0, -ENODEV (there is no such port) or -ENOMEM.
  */
-json_t *status_json(struct bridge *b);
+int status_json(struct bridge *b, const char *port, bool brief, json_t **out);
+
+/* status_port_list() - what all ports are, without counters. A new object, NULL when out of memory. Control thread. */
+json_t *status_port_list(struct bridge *b);
 
 #endif
