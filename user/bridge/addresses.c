@@ -30,7 +30,7 @@ static void take_out(struct bridge *b, struct port *p, uint64_t mac)
 	fdb_del(&b->fdb, key_of(p, mac));
 	uplink_fdb_del(b->uplink, p->policy.key_vlan, addr);
 	uplink_filter(b->uplink, addr, false);
-	if (uplink_info(b->uplink)->hw_steer)
+	if (b->cfg.uplink.hw_steer)
 		uplink_hw_steer(b->uplink, addr, 0, false);
 }
 
@@ -52,7 +52,7 @@ static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kin
 		return ret;
 	}
 	/* With rules of the NIC's own a guest's frames come by one NIC queue; without, by any, and that works, too. */
-	if (uplink_info(b->uplink)->hw_steer)
+	if (b->cfg.uplink.hw_steer)
 		uplink_hw_steer(b->uplink, addr, p->index % b->queues, true);
 	return 0;
 }

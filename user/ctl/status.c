@@ -119,7 +119,7 @@ static json_t *mcast_json(struct bridge *b)
 
 static json_t *host_port_json(struct bridge *b)
 {
-	const struct from_host *h = &b->worker[0].host;
+	const struct from_host *h = b->worker[0].host;
 	json_t *o = json_object();
 
 	put_str(o, "interface", hostport_ifname(b->host_port));
