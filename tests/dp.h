@@ -426,6 +426,13 @@ static inline struct dp_tx *dp_tx_of(struct dp_bed *b, unsigned port, unsigned p
 	return &b->dp->port[port]->tx[pair];
 }
 
+/* What the worker does when a kick comes. */
+static inline void dp_kick(struct dp_bed *b, unsigned port, unsigned pair)
+{
+	dp_tx_of(b, port, pair)->armed = 0;
+	datapath_activate(b->dp, dp_tx_of(b, port, pair));
+}
+
 static inline struct dp_port *dp_port(struct dp_bed *b, unsigned port)
 {
 	return b->dp->port[port];

@@ -45,11 +45,11 @@ const struct uplink_maps *uplink_maps(const struct uplink *u)
 	return &u->maps;
 }
 
-int uplink_steering(struct uplink *u, uint32_t port, const struct vd_steering *s)
+int uplink_port(struct uplink *u, uint32_t port, const struct vd_port *p)
 {
 	(void)u;
 	(void)port;
-	(void)s;
+	(void)p;
 	return 0;
 }
 
@@ -59,7 +59,7 @@ static struct bed {
 	struct bridge b;
 	struct host_ops host;
 	struct nicq q;
-	struct vd_flow flow[VD_MAX_PORTS];
+	struct vd_flow flow[VD_FLOW_ROW];
 	struct datapath *dp;
 	struct worker worker;
 	struct port *p;
@@ -92,7 +92,6 @@ static void open_bridge(struct bed *b)
 	b->b.worker = &b->worker;
 	b->b.host = &b->host;
 	b->b.uplink = &uplink;
-	b->b.share = 32;
 	b->b.loop = loop_create();
 	guest_must(b->b.loop && !attach_open(&b->b, b->p), "attach_open");
 	b->fd = fake_connect(NULL, cfg.socket);
@@ -248,7 +247,8 @@ static unsigned turn(struct bed *b)
 	unsigned n = 0;
 
 	if (b->g.cfg.dir == VIRTQ_RX)
-		return datapath_deliver(b->dp, frame, LEN, b->now);
+		return datapath_deliver(b->dp, frame, LEN, 1);
+	datapath_activate_all(b->dp);	/* what the worker does when it is woken */
 	for (datapath_tx(b->dp, clock_now(), &res); kernel_tx(&b->q, &d); n++)
 		kernel_complete(&b->q, d.addr);
 	return n;
@@ -476,10 +476,12 @@ static void a_ring_whose_kick_fd_is_taken_away_is_polled(void **state)
 	struct dp_result res = { 0 };
 	int old = run(b, 1);
 
+	datapath_activate_all(b->dp);
 	datapath_tx(b->dp, clock_now(), &res);
 	assert_false(res.polled);
 	assert_true(say(b, vu_u64(VHOST_USER_SET_VRING_KICK, 1 | VHOST_USER_VRING_NOFD)));
 	assert_false(kick_wakes(b, old));
+	datapath_activate_all(b->dp);
 	datapath_tx(b->dp, clock_now(), &res);
 	assert_true(res.polled);
 	pass(b, 3);

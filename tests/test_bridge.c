@@ -233,12 +233,11 @@ static void set_usable(struct port *p, unsigned pair, bool usable)
 static void a_port_without_a_usable_ring_is_not_steered_to(void **state)
 {
 	struct port *p = port_of(4);
-	struct vd_steering s;
+	struct vd_port m;
 
 	(void)state;
-	port_steering(p, 100, &s);
-	assert_int_equal(s.enabled, 0);
-	assert_int_equal(s.share, 100);
+	port_map(p, &m);
+	assert_int_equal(m.enabled, 0);
 	port_destroy(p);
 }
 
@@ -247,15 +246,17 @@ static void flows_are_spread_evenly_over_the_usable_pairs_only(void **state)
 	struct port *p = port_of(4);
 	unsigned seen[4] = { 0 };
 	struct vd_steering s;
+	struct vd_port m;
 
 	(void)state;
 	for (unsigned i = 0; i < 4; i++)
 		set_usable(p, i, i != 1);
 	port_rxq(p, 3)->broken = VIRTQ_BROKEN_HEAD;
-	port_steering(p, 0, &s);
-	assert_int_equal(s.enabled, 2);
+	port_spread(p, &s);
+	port_map(p, &m);
+	assert_int_equal(m.enabled, 2);
 	for (unsigned i = 0; i < VD_INDIRECTION; i++)
-		seen[s.pair[i]]++;
+		seen[m.route[s.pair[i]]]++;
 	assert_int_equal(seen[0], VD_INDIRECTION / 2);
 	assert_int_equal(seen[1], 0);
 	assert_int_equal(seen[2], VD_INDIRECTION / 2);

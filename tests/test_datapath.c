@@ -155,6 +155,7 @@ static void sequence_numbers_may_wrap(void **state)
 	offer_all(b);
 	b->flow[0].seq = UINT32_MAX - 2;
 	dp_port(b, 0)->expected = UINT32_MAX - 2;
+	dp_port(b, 0)->first = UINT32_MAX - 2;
 	for (i = 0; i < 6; i++)
 		assert_true(dp_wire(b, 0, 0, 60, i));
 	dp_rx(b);
@@ -556,7 +557,7 @@ static void a_broadcast_goes_to_a_pair_that_runs(void **state)
 
 	offer_all(b);
 	b->rx[0][0].vq->enabled = 0;
-	port_steering(b->port[0], DP_SHARE, &b->port[0]->steering);
+	port_map(b->port[0], &b->port[0]->map);
 	assert_int_equal(hand_over(b, 3), 2);
 	dp_expect_to(&b->rx[0][1], 0xffff, 100, 3);
 }

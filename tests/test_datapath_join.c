@@ -342,7 +342,7 @@ static void a_long_line_is_joined_piece_by_piece_and_loses_nothing(void **state)
 	struct dp_bed *b = *state;
 	struct dp_end *e = &b->rx[0][0];
 
-	b->port[0]->steering.share = 0;
+	b->dp->room = 0;
 	o[1].host = 9;
 	o[0].seed = 5;
 	o[1].seed = 6;

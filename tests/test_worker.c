@@ -14,14 +14,6 @@ static struct dp_bed bed;
 static struct worker worker;
 static int kick[DP_PORTS][DP_PAIRS];
 
-static struct dp_tx *tx_of(unsigned port, unsigned pair)
-{
-	for (uint32_t i = 0; i < bed.dp->ntx; i++)
-		if (bed.dp->tx[i].vq == bed.tx[port][pair].vq)
-			return &bed.dp->tx[i];
-	return NULL;
-}
-
 static void start(enum wait_mode wait)
 {
 	assert_int_equal(worker_init(&worker, 0, -1, wait), 0);
@@ -29,7 +21,7 @@ static void start(enum wait_mode wait)
 	for (unsigned i = 0; i < DP_PORTS; i++)
 		for (unsigned k = 0; k < DP_PAIRS; k++) {
 			bed.tx[i][k].vq->kickfd = kick[i][k];
-			assert_int_equal(worker_kickfd(&worker, tx_of(i, k), kick[i][k], true), 0);
+			assert_int_equal(worker_kickfd(&worker, dp_tx_of(&bed, i, k), kick[i][k], true), 0);
 		}
 	assert_int_equal(worker_start(&worker), 0);
 }
@@ -75,7 +67,7 @@ static int teardown(void **state)
 static bool all_armed(void)
 {
 	for (unsigned i = 0; i < DP_PORTS * DP_PAIRS; i++)
-		if (!READ_ONCE(tx_of(i / DP_PAIRS, i % DP_PAIRS)->armed))
+		if (!READ_ONCE(dp_tx_of(&bed, i / DP_PAIRS, i % DP_PAIRS)->armed))
 			return false;
 	return true;
 }
@@ -116,7 +108,7 @@ static void no_kick_is_missed(enum wait_mode wait)
 
 		/* Around the moment when it goes to sleep, and at any other. */
 		if (wait != WAIT_BUSY && i % 8 == 0)
-			wait_until(READ_ONCE(tx_of(port, pair)->armed));
+			wait_until(READ_ONCE(dp_tx_of(&bed, port, pair)->armed));
 		for (unsigned n = guest_random(&seed) % 300; n; n--)
 			cpu_relax();
 		kicks += send_and_kick(port, pair, i);
@@ -243,7 +235,7 @@ static void a_nic_that_takes_nothing_lets_the_worker_sleep(void **state)
 	start(WAIT_ADAPTIVE);
 	wait_until(all_armed());
 	send_and_kick(0, 0, 5);
-	wait_until(!READ_ONCE(tx_of(0, 0)->armed));
+	wait_until(!READ_ONCE(dp_tx_of(&bed, 0, 0)->armed));
 	sleeps = READ_ONCE(worker.stats.sleeps);
 	loops = READ_ONCE(worker.stats.loops);
 	wait_until(READ_ONCE(worker.stats.sleeps) > sleeps + 10);
@@ -259,6 +251,7 @@ static void frames_lost_while_it_slept_are_found_once_it_is_woken(void **state)
 	start(WAIT_ADAPTIVE);
 	wait_until(all_armed());
 	WRITE_ONCE(bed.flow[1].seq, DP_SHARE);
+	WRITE_ONCE(bed.flow[VD_MAX_PORTS].seq, DP_SHARE);
 	bed.never += DP_SHARE;
 	worker_wake(&worker);
 	wait_until(READ_ONCE(bed.flow[1].consumed) == DP_SHARE);
@@ -275,7 +268,7 @@ static void a_ring_that_loses_its_kick_fd_is_polled(void **state)
 	wait_until(all_armed());
 	spin_lock(&vq->lock);
 	vq->kickfd = -1;
-	WRITE_ONCE(tx_of(1, 0)->armed, 0);
+	WRITE_ONCE(dp_tx_of(&bed, 1, 0)->armed, 0);
 	spin_unlock(&vq->lock);
 	assert_int_equal(worker_kickfd(&worker, NULL, kick[1][0], false), 0);
 	worker_wake(&worker);

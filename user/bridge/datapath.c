@@ -89,6 +89,7 @@ static struct dp_port *make_port(struct datapath *dp, struct port *p, uint32_t n
 			continue;
 		d->tx[d->ntx++] = (struct dp_tx){
 			.dp = dp, .port = p, .stats = d, .vq = port_txq(p, i), .pair = (uint16_t)i,
+			.last_dst = DP_NO_MAC, .last_dest = DP_TO_UPLINK,
 		};
 	}
 	/* What is on its way for the port that had the number before is not for this one. */
@@ -143,7 +144,7 @@ void datapath_forget(struct datapath *dp, const struct port *p)
 	struct dp_port *d = dp->port[p->index];
 
 	for (uint32_t k = 0; d && k < d->ntx; k++)
-		d->tx[k].last_dst = 0;
+		d->tx[k].last_dst = DP_NO_MAC;
 }
 
 int datapath_create(struct nicq *nicq, struct vd_flow *flow, struct fdb *fdb, struct port *const *ports,
@@ -671,6 +672,10 @@ void datapath_rx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 	unsigned n = nicq_rx(dp->nicq, dp->pkt, DP_RX_BATCH);
 	uint32_t keep = 0;
 
+	if (unlikely(now_ns - dp->forget_ns >= DP_FORGET_NS)) {	/* whoever is heard all the time stays on record */
+		dp->forget_ns = now_ns;
+		dp->last_wire_src = 0;
+	}
 	if (n)
 		sort_batch(dp, n, now_ns);
 	reconcile(dp, now_ns);

@@ -41,6 +41,7 @@
 #define DP_OUT_PIECES (VIRTQ_PIECES + 4 * VIRTQ_BATCH)
 #define DP_MAX_FRAME 12288		/* of a frame made here: the longest that any MTU allows, and more */
 #define DP_NONE UINT32_MAX
+#define DP_NO_MAC UINT64_MAX
 
 /* Counters of a port beside those that have a place of their own. */
 enum dp_count {
@@ -93,7 +94,8 @@ struct dp_port {
 	/* turns of sending */
 	struct dp_tx *tx;	/* its tx virtqueues whose home this NIC queue is */
 	uint32_t ntx;
-	uint32_t round, sent_round;	/* of the last turn; of the last one with something for the uplink */
+	uint32_t round;		/* of the last turn; of the last one in which it had something, and something for the uplink: */
+	uint32_t worked_round, sent_round;
 	int64_t deficit;	/* bytes it may still send in this round; negative: it has sent more */
 };
 
@@ -107,9 +109,10 @@ struct dp_tx {
 	uint16_t pair;
 	bool listed;		/* on datapath.active */
 	bool stuck;		/* its next packet has to wait for room, a receiver or its limit */
+	uint8_t need;		/* chunks of room for the uplink that it waits for, 0 = for something else */
 	uint64_t idle_ns;	/* since when it is empty, 0 = it is not */
 	uint64_t hold_ns;	/* since when its packets wait for a receiver on this host, 0 = they do not */
-	/* the last packet with a destination of its own and no tag, and what came of it; last_dst 0: none */
+	/* the last packet with a destination of its own and no tag, and what came of it; last_dst DP_NO_MAC: none */
 	uint64_t last_dst, last_src;
 	uint64_t checked_ns;	/* when that was found out anew */
 	uint32_t generation;	/* of the forwarding table then */
@@ -157,7 +160,12 @@ struct datapath {
 	uint32_t pairs;		/* of all ports: room in @active and @busy */
 	uint32_t need;		/* chunks that the next frame to be sent needs, of which there was less room; 0 = enough */
 	uint32_t round;		/* of turns */
-	uint32_t senders, senders_now;	/* ports that sent to the uplink in the last round, in this one so far */
+	uint32_t talkers, talkers_now;	/* ports that had something in the last round, in this one so far */
+	uint32_t senders, senders_now;	/* and something for the uplink */
+	int64_t spent;		/* of a turn: bytes, and the charge for frames */
+	bool blocked;		/* the next packet of the ring has to wait */
+	bool closed;		/* the NIC's room is for whoever waits for more of it */
+	struct dp_tx *first;	/* of the next round, NULL = by turns */
 	uint32_t rejected;	/* packets of the batch whose header was not true */
 	int host_fd;		/* the host's port, -1 = there is none */
 

@@ -33,7 +33,7 @@
 #include "bridge/mac.h"
 
 #define FRAME_CHARGE 512	/* bytes that each frame counts for, beside its own */
-#define QUANTUM (64 * (1514 + FRAME_CHARGE))	/* of one turn */
+#define QUANTUM (64 * (1514 + FRAME_CHARGE))	/* of one turn; twice that for a port that is alone */
 #define MIN_CAP 64		/* frames that a port may always have out for sending */
 #define GETS 4			/* batches of one turn at most */
 #define GETS_ALONE 2		/* where nobody waits for one: so that receiving is not late */
@@ -158,16 +158,18 @@ static __attribute__((noinline)) bool send_complex(struct datapath *dp, struct d
 		return true;
 	}
 	first = dp->plan.mss ? vq->resume / dp->plan.mss : 0;
-	for (i = first; i < dp->plan.nframes; i++) {
+	for (i = first; i < dp->plan.nframes && dp->spent < tx->stats->deficit; i++) {
 		unsigned need = (segment_len(&dp->plan, i) + tag + chunk - 1) / chunk;
 
 		if (need > *room) {
 			dp->need = need;
+			dp->blocked = true;
 			break;
 		}
 		if (unlikely(!send_frame(dp, tx, p, f, i)))
 			break;
 		*room -= need;
+		dp->spent += segment_len(&dp->plan, i) + FRAME_CHARGE;
 	}
 	done = i >= dp->plan.nframes;
 	vq->resume = done ? 0 : i * dp->plan.mss;
@@ -191,6 +193,7 @@ static inline bool send_packet(struct datapath *dp, struct dp_tx *tx, const stru
 
 	if (unlikely(!*room)) {
 		dp->need = 1;
+		dp->blocked = true;
 		return false;
 	}
 	if (unlikely(tag || !is_plain(p, NICQ_MAX_FRAME(dp->nicq->frames.chunk)))) {
@@ -211,6 +214,7 @@ static inline bool send_packet(struct datapath *dp, struct dp_tx *tx, const stru
 		return false;
 	}
 	nicq_tx_stage(dp->nicq, frame, p->len + tag, false);
+	dp->spent += p->len + FRAME_CHARGE;
 	return true;
 }
 
@@ -256,8 +260,7 @@ static bool send_to_all(struct datapath *dp, struct dp_tx *tx, const struct virt
 	tx->stats->count[DP_TO_GROUPS]++;
 	if (dp->host_fd >= 0)
 		local_to_host(dp, tx->stats, &copy, f);
-	tx->stats->deficit -= (int64_t)(p->len + FRAME_CHARGE) *
-			      local_to_all(dp, &copy, f, tx->port->index, false, now_ns);
+	dp->spent += (int64_t)(p->len + FRAME_CHARGE) * local_to_all(dp, &copy, f, tx->port->index, false, now_ns);
 	return true;
 }
 
@@ -278,6 +281,7 @@ static unsigned send_outwards(struct datapath *dp, struct dp_tx *tx, unsigned n,
 				return i;
 		} else if (f->dest == DP_TO_UPLINK && !up) {
 			tx->stats->drop_uplink_down++;
+			tx->vq->resume = 0;
 		} else if (f->dest == DP_TO_UPLINK && !send_packet(dp, tx, p, f, room)) {
 			return i;
 		}
@@ -344,6 +348,7 @@ static unsigned send_local(struct datapath *dp, struct dp_tx *tx, uint16_t dest,
 		local_drop(dp, dest, n);
 		done = n;
 	}
+	dp->blocked = done < n;
 	tx->stats->count[DP_TO_PORTS] += done - dp->rejected;
 	return done;
 }
@@ -384,13 +389,15 @@ static unsigned send(struct datapath *dp, struct dp_tx *tx, unsigned n, unsigned
 
 	if (likely(dest == DP_TO_UPLINK && up))
 		return send_batch(dp, tx, n, room);
+	for (unsigned i = 0; i < n; i++)
+		dp->spent += dp->batch.pkt[i].len + FRAME_CHARGE;
 	if (dest < DP_TO_UPLINK)
 		return send_local(dp, tx, dest, n, now_ns);
 	return send_mixed(dp, tx, n, room, up, now_ns);
 }
 
-/* One tx virtqueue, one batch, lock held. Return: packets that are done; *@stuck: the next one has to wait. */
-static unsigned tx_ring(struct datapath *dp, struct dp_tx *tx, unsigned *room, bool up, bool *stuck, uint64_t now_ns)
+/* One tx virtqueue, one batch, lock held. Return: packets that are done. */
+static unsigned tx_ring(struct datapath *dp, struct dp_tx *tx, unsigned *room, bool up, uint64_t now_ns)
 {
 	const bool limited = tx->port->policy.tx_limited;
 	struct virtq *vq = tx->vq;
@@ -409,44 +416,38 @@ static unsigned tx_ring(struct datapath *dp, struct dp_tx *tx, unsigned *room, b
 		discard(dp, vq, &vq->stats.errors[VIRTQ_DROP_DISABLED], n);
 		goto publish;
 	}
-	if (unlikely(limited))
+	if (unlikely(limited)) {
 		n = within_limit(dp, tx, n, now_ns);
+		dp->blocked = n < got;
+	}
 	n = send(dp, tx, n, room, up, now_ns);
 	if (unlikely(limited))
 		charge_limit(dp, tx, n, now_ns);
 	virtq_tx_put(vq, &dp->batch, n);
-	*stuck = n < got;
 publish:
 	if (virtq_publish(vq))
 		virtq_call(vq);
 	return n;
 }
 
-/* What a turn costs: bytes, and a charge for each frame; a large packet counts as the frames it is cut into. */
-static int64_t charge(uint64_t packets, uint64_t bytes)
-{
-	return (int64_t)(bytes + bytes / 1514 * FRAME_CHARGE + packets * FRAME_CHARGE);
-}
-
 /* One tx virtqueue's turn, lock held. Return: packets that are done. */
 static unsigned tx_turn(struct datapath *dp, struct dp_tx *tx, unsigned *room, bool up, uint64_t now_ns)
 {
-	const unsigned gets = dp->nactive > 1 ? GETS : GETS_ALONE;
+	const unsigned gets = dp->talkers > 1 ? GETS : GETS_ALONE;
 	struct dp_port *d = tx->stats;
-	struct virtq *vq = tx->vq;
 	unsigned total = 0, n;
-	bool stuck = false;
 
-	for (unsigned i = 0; i < gets && d->deficit > 0 && !stuck; i++) {
-		uint64_t bytes = vq->stats.bytes;
-
-		n = tx_ring(dp, tx, room, up, &stuck, now_ns);
-		d->deficit -= charge(n, vq->stats.bytes - bytes);
+	dp->blocked = false;
+	for (unsigned i = 0; i < gets && d->deficit > 0; i++) {
+		dp->spent = 0;
+		n = tx_ring(dp, tx, room, up, now_ns);
+		d->deficit -= dp->spent;
 		total += n;
-		if (n < DP_TX_BATCH)
+		if (n < DP_TX_BATCH || dp->blocked)
 			break;
 	}
-	tx->stuck = stuck;
+	tx->stuck = dp->blocked;
+	tx->need = (uint8_t)(dp->blocked ? dp->need : 0);
 	return total;
 }
 
@@ -461,17 +462,33 @@ static uint32_t cap(const struct datapath *dp)
 /* Frames of a turn: what the NIC takes, and of that what the port may have. */
 static unsigned room_for(struct datapath *dp, const struct dp_tx *tx)
 {
+	unsigned room = nicq_tx_room(dp->nicq, DP_TX_ROOM);	/* what was sent comes back first */
 	uint32_t out = dp->nicq->tx_of[tx->port->index], may = cap(dp);
 
-	return out >= may ? 0 : nicq_tx_room(dp->nicq, may - out < DP_TX_ROOM ? may - out : DP_TX_ROOM);
+	if (out >= may)
+		return 0;
+	return room < may - out ? room : may - out;
 }
 
 static void new_round(struct datapath *dp, struct dp_port *d)
 {
+	const int64_t quantum = dp->talkers > 1 ? QUANTUM : 2 * QUANTUM;
+
 	if (d->round == dp->round)
 		return;
 	d->round = dp->round;
-	d->deficit = d->deficit + QUANTUM < QUANTUM ? d->deficit + QUANTUM : QUANTUM;
+	d->deficit = d->deficit < 0 ? d->deficit + quantum : quantum;
+}
+
+/* Counts the ports that had something, and those that sent. */
+static void count_turn(struct datapath *dp, struct dp_port *d, bool worked, bool sent)
+{
+	dp->talkers_now += worked && d->worked_round != dp->round;
+	dp->senders_now += sent && d->sent_round != dp->round;
+	if (worked)
+		d->worked_round = dp->round;
+	if (sent)
+		d->sent_round = dp->round;
 }
 
 /* A ring without packets: polled on for a moment, then it is asked for kicks. Lock held. Return: false when it is. */
@@ -490,8 +507,15 @@ static bool still_polled(struct datapath *dp, struct dp_tx *tx, uint64_t now_ns)
 	return true;
 }
 
+/* There is nothing left of the NIC's room for it: it is first in the next round. */
+static void passed_over(struct datapath *dp, struct dp_tx *tx)
+{
+	if (!dp->first)
+		dp->first = tx;
+}
+
 /* A ring on the list of active ones. Return: false when it leaves the list. */
-static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, bool *closed, uint64_t now_ns, struct dp_result *res)
+static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, uint64_t now_ns, struct dp_result *res)
 {
 	struct virtq *vq = tx->vq;
 	unsigned room, before, done = 0;
@@ -504,9 +528,10 @@ static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, bool *closed, 
 		res->again = true;
 		return true;
 	}
-	before = room = !up ? DP_TX_ROOM : *closed ? 0 : room_for(dp, tx);
-	if (unlikely(!room && tx->stuck && tx->last_dest == DP_TO_UPLINK)) {
+	before = room = !up ? DP_TX_ROOM : dp->closed ? 0 : room_for(dp, tx);
+	if (unlikely(!room && tx->need)) {
 		res->waiting = true;	/* the NIC is the bottleneck: the guest's packets stay where they are */
+		passed_over(dp, tx);
 		return true;
 	}
 	if (!spin_trylock(&vq->lock)) {
@@ -524,18 +549,15 @@ static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, bool *closed, 
 			keep = still_polled(dp, tx, now_ns);
 	}
 	spin_unlock(&vq->lock);
-	res->work += done;
-	if (room < before) {
-		dp->senders_now += tx->stats->sent_round != dp->round;
-		tx->stats->sent_round = dp->round;
-		if (!done)	/* frames of a packet that is not done yet are work too */
-			res->work++;
-	}
+	/* Frames of a packet that is not done yet are work too. */
+	res->work += done ? done : room < before;
+	count_turn(dp, tx->stats, done || tx->stuck, room < before);
 	if (unlikely(tx->stuck)) {
 		res->waiting = true;
 		/* Whoever finds too little room for a long frame has the next turn. */
-		if (dp->need > 1 && room + 1 > 0)
-			*closed = true;
+		if (!before || dp->need > 1)
+			passed_over(dp, tx);
+		dp->closed |= dp->need > 1;
 	}
 	return keep;
 }
@@ -552,36 +574,39 @@ void datapath_activate(struct datapath *dp, struct dp_tx *tx)
 void datapath_tx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 {
 	const uint32_t n = dp->nactive, start = n ? dp->next_tx % n : 0;
-	bool up = READ_ONCE(dp->uplink_up), closed = false, gone = false;
+	bool up = READ_ONCE(dp->uplink_up);
+	uint32_t keep = 0;
 	int ret;
 
 	dp->round++;
-	dp->senders_now = 0;
+	dp->senders_now = dp->talkers_now = 0;
 	dp->next_tx = start + 1;
+	dp->first = NULL;
+	dp->closed = false;
 	for (uint32_t i = 0; i < n; i++) {
 		const uint32_t at = start + i < n ? start + i : start + i - n;
-		struct dp_tx *tx = dp->active[at];
-		const bool was_closed = closed;
 
-		if (!visit(dp, tx, up, &closed, now_ns, res)) {
-			tx->listed = false;
-			gone = true;
-		}
-		if (unlikely(closed && !was_closed))
-			dp->next_tx = at;
+		dp->active[at]->listed = visit(dp, dp->active[at], up, now_ns, res);
 	}
-	if (gone) {
-		uint32_t keep = 0;
-
-		for (uint32_t i = 0; i < n; i++)
-			if (dp->active[i]->listed)
-				dp->active[keep++] = dp->active[i];
-		dp->nactive = keep;
+	for (uint32_t i = 0; i < n; i++) {
+		if (!dp->active[i]->listed)
+			continue;
+		if (unlikely(dp->active[i] == dp->first))
+			dp->next_tx = keep;
+		dp->active[keep++] = dp->active[i];
 	}
+	dp->nactive = keep;
 	dp->senders = dp->senders_now;
+	dp->talkers = dp->talkers_now;
 	ret = nicq_tx_flush(dp->nicq);
 	if (up && (ret == -EAGAIN || nicq_tx_unsent(dp->nicq)))
 		res->waiting = true;
+}
+
+/* The room that it waited for has come. */
+static bool can_send_now(struct datapath *dp, const struct dp_tx *tx)
+{
+	return tx->need && (!READ_ONCE(dp->uplink_up) || nicq_tx_room(dp->nicq, tx->need) >= tx->need);
 }
 
 bool datapath_arm(struct datapath *dp)
@@ -605,7 +630,7 @@ bool datapath_arm(struct datapath *dp)
 			if (virtq_arm(vq)) {
 				WRITE_ONCE(tx->armed, 0);
 				/* What waits for room, for a receiver or for its limit is no reason to stay awake. */
-				work |= !tx->stuck;
+				work |= !tx->stuck || can_send_now(dp, tx);
 			}
 		}
 		spin_unlock(&vq->lock);

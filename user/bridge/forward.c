@@ -212,12 +212,12 @@ static __attribute__((noinline)) uint16_t decide(struct datapath *dp, struct dp_
 
 	if (!may_send(tx, f, pkt->len))
 		return DP_TO_NOBODY;
-	if (src != tx->last_src || !tx->last_dst)
+	if (src != tx->last_src || tx->last_dst == DP_NO_MAC)
 		noted = note_source(dp, tx, src, now_ns);
 	if (mac_is_group(f->head))
 		return to_group(tx, f, pkt->len, now_ns);
 	dest = to_station(dp, tx, pkt, f);
-	tx->last_dst = 0;
+	tx->last_dst = DP_NO_MAC;
 	if (noted && !f->tagged && ether_type(f) != VD_ETH_P_8021Q && dest != DP_TO_NOBODY) {
 		tx->last_dst = dst;
 		tx->last_src = src;
@@ -259,7 +259,7 @@ uint16_t forward_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, uint64
 	if (unlikely(generation != tx->generation || now_ns - tx->checked_ns >= DP_FORGET_NS)) {
 		tx->generation = generation;
 		tx->checked_ns = now_ns;
-		tx->last_dst = 0;
+		tx->last_dst = DP_NO_MAC;
 	}
 	for (unsigned i = 0; i < n; i++) {
 		const struct virtq_pkt *pkt = &dp->batch.pkt[i];

@@ -284,15 +284,17 @@ unsigned local_to_all(struct datapath *dp, const struct virtq_pkt *pkt, const st
 	for (uint32_t i = 0; i < dp->nport; i++) {
 		struct dp_port *d = dp->port[i];
 		uint64_t before;
+		uint32_t pair;
 
 		if (!d || i == from || !READ_ONCE(d->port->map.enabled) || !policy_member(&d->port->policy, f->vlan) ||
 		    (d->port->policy.isolated && !wire))
 			continue;
-		before = d->drop_ring + d->count[DP_DROP_RATE];
-		if (!local_deliver(dp, dp_dest(i, READ_ONCE(d->port->map.route[0])), &one, now_ns))
+		pair = READ_ONCE(d->port->map.route[0]) % d->port->pairs;
+		before = d->count[DP_DROP_RATE];
+		if (!virtq_usable(port_rxq(d->port, pair)) || !local_deliver(dp, dp_dest(i, pair), &one, now_ns))
 			d->drop_mcast++;
-		else if (before == d->drop_ring + d->count[DP_DROP_RATE])
-			ports++;
+		else
+			ports += before == d->count[DP_DROP_RATE];
 	}
 	return ports;
 }

@@ -94,6 +94,7 @@ void port_map(struct port *p, struct vd_port *out)
 	out->enabled = n;
 	out->flags = flags(p);
 	out->vlan = p->policy.vlan;
-	for (uint32_t i = 0; n && i < VD_MAX_PAIRS; i++)
-		out->route[i] = i < p->pairs && virtq_usable(port_rxq(p, i)) ? (uint8_t)i : list[i % n];
+	/* Those that are not usable are spread over the others. */
+	for (uint32_t i = 0, k = 0, r = 0; n && i < VD_MAX_PAIRS; i++)
+		out->route[i] = k < n && list[k] == i ? list[k++] : list[r++ % n];
 }
