@@ -145,6 +145,9 @@ static void the_host_and_unknown_addresses_are_shown(void **state)
 		     "\"packets\":7,\"dropped\":1}}}"),
 	       "from the host   vd-eth1 (tcx), 7 packets, 1 dropped\n",
 	       "unknown addresses: guest vm0; learned ones go after 300 s; 2 moved\n");
+	EXPECT(shown("{\"wait\":\"busy\",\"uplink\":{\"mac\":\"x\",\"channels_set\":\"rss\",\"busy_poll\":{\"on\":false,"
+		     "\"why_not\":\"Not here\"},\"hw_steer\":{\"on\":true,\"rules\":3}}}"),
+	       "NIC             rss set until the end, busy polling off (Not here), rules for addresses on: 3\n");
 	EXPECT(shown("{\"wait\":\"busy\",\"forwarding\":{\"unknown\":\"pass\",\"aging_s\":0},\"uplink\":{\"mac\":\"x\"}}"),
 	       "unknown addresses: pass; learned ones stay\n");
 }

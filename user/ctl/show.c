@@ -94,6 +94,31 @@ static void show_nic(const json_t *u, FILE *out)
 	}
 }
 
+/* "name on", or why it is off although it was asked for. */
+static void add_switch(struct show_text *t, const char *name, const json_t *o)
+{
+	const char *why = show_str(o, "why_not");
+
+	if (show_yes(o, "on"))
+		show_add(t, "%s%s on", t->len ? ", " : "", name);
+	else if (*why && strcmp(why, "not asked for"))
+		show_add(t, "%s%s off (%s)", t->len ? ", " : "", name, why);
+}
+
+static void show_settings(const json_t *u, FILE *out)
+{
+	const json_t *steer = json_object_get(u, "hw_steer");
+	struct show_text t = { 0 };
+
+	if (*show_str(u, "channels_set"))
+		show_add(&t, "%s set until the end", show_str(u, "channels_set"));
+	add_switch(&t, "busy polling", json_object_get(u, "busy_poll"));
+	add_switch(&t, "rules for addresses", steer);
+	if (show_yes(steer, "on"))
+		show_add(&t, ": " N, show_num(steer, "rules"));
+	show_line(out, "NIC", &t);
+}
+
 static void show_host(const json_t *u, FILE *out)
 {
 	const json_t *h = json_object_get(u, "host"), *m = json_object_get(u, "multicast");
@@ -202,6 +227,7 @@ void show_status(const json_t *status, FILE *out)
 		show_link(u, out);
 		show_xdp(json_object_get(u, "xdp"), out);
 		show_nic(u, out);
+		show_settings(u, out);
 		show_host(u, out);
 		show_forwarding(status, u, out);
 		show_queues(json_object_get(u, "queues"), out);

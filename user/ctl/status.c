@@ -140,6 +140,21 @@ static void put_helper(json_t *o, const char *key, const char *by, const char *w
 	json_object_set_new(o, key, h);
 }
 
+/* What is done with the NIC when it is asked for. */
+static void put_nic(json_t *o, const struct uplink_info *info)
+{
+	json_t *poll = json_object(), *steer = json_object();
+
+	put_str(o, "channels_set", info->channels ? info->channels : "");
+	put_bool(poll, "on", info->busy_poll);
+	put_str(poll, "why_not", info->busy_poll_why);
+	json_object_set_new(o, "busy_poll", poll);
+	put_bool(steer, "on", info->hw_steer);
+	put_str(steer, "why_not", info->hw_steer_why);
+	put_int(steer, "rules", info->hw_rules);
+	json_object_set_new(o, "hw_steer", steer);
+}
+
 static json_t *uplink_json(struct bridge *b)
 {
 	const struct uplink_info *info = uplink_info(b->uplink);
@@ -167,23 +182,20 @@ static json_t *uplink_json(struct bridge *b)
 	put_str(xdp, "metadata", metadata_state(b));
 	put_bool(xdp, "multi_buffer", info->sg);
 	put_helper(xdp, "rx_hash", info->driver_hash ? "driver" : "software", info->driver_hash_why);
-	put_helper(xdp, "tx_checksum",
-		   info->nic_checksum	   ? "driver"
-		   : info->kernel_checksum ? "kernel"
-					   : "software",
+	put_helper(xdp, "tx_checksum", info->nic_checksum ? "driver" : info->kernel_checksum ? "kernel" : "software",
 		   info->nic_checksum_why);
 	json_object_set_new(o, "xdp", xdp);
 	put_int(filter, "entries", info->filter_entries);
 	put_bool(filter, "allmulti", info->allmulti);
 	json_object_set_new(o, "receive_filter", filter);
 	put_int(o, "room", uplink_maps(b->uplink)->config->room);
-	put_bool(o, "host_port", b->host_port);
 	put_str(vlan, "rxvlan_before", on_off(info->rxvlan_before));
 	put_str(vlan, "rxvlan_now", on_off(info->rxvlan_now));
 	put_str(vlan, "filter_before", on_off(info->rxvlan_filter_before));
 	put_str(vlan, "filter_now", on_off(info->rxvlan_filter_now));
 	put_bool(vlan, "fixed", info->rxvlan_fixed);
 	json_object_set_new(o, "vlan", vlan);
+	put_nic(o, info);
 	for (uint32_t i = 0; i < b->queues; i++)
 		json_array_append_new(queues, queue_json(b, i));
 	json_object_set_new(o, "queues", queues);
@@ -214,9 +226,7 @@ static json_t *workers_json(struct bridge *b)
 static json_t *forwarding_json(struct bridge *b)
 {
 	static const char *const unknown[] = {
-		[VD_UNKNOWN_PASS] = "pass",
-		[VD_UNKNOWN_DROP] = "drop",
-		[VD_UNKNOWN_GUEST] = "guest",
+		[VD_UNKNOWN_PASS] = "pass", [VD_UNKNOWN_DROP] = "drop", [VD_UNKNOWN_GUEST] = "guest",
 	};
 	json_t *o = json_object();
 
@@ -230,9 +240,7 @@ static json_t *forwarding_json(struct bridge *b)
 int status_json(struct bridge *b, const char *port, bool brief, json_t **out)
 {
 	static const char *const wait[] = {
-		[WAIT_ADAPTIVE] = "adaptive",
-		[WAIT_BUSY] = "busy",
-		[WAIT_INTERRUPT] = "interrupt",
+		[WAIT_ADAPTIVE] = "adaptive", [WAIT_BUSY] = "busy", [WAIT_INTERRUPT] = "interrupt",
 	};
 	json_t *o, *ports;
 	uint32_t n = 0;

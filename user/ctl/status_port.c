@@ -33,10 +33,10 @@ json_t *status_xdp_drops(const struct vd_stats *s)
 
 static const char *ring_state(const struct virtq *vq)
 {
-	return READ_ONCE(vq->broken)	 ? "broken"
-	       : !READ_ONCE(vq->started) ? "stopped"
-	       : !READ_ONCE(vq->enabled) ? "disabled"
-					 : "running";
+	return READ_ONCE(vq->broken)   ? "broken" :
+	       !READ_ONCE(vq->started) ? "stopped" :
+	       !READ_ONCE(vq->enabled) ? "disabled" :
+					 "running";
 }
 
 static json_t *ring_json(const struct virtq *vq)
