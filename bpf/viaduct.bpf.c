@@ -1,18 +1,19 @@
 // SPDX-License-Identifier: BSD-2-Clause OR GPL-2.0-only
 /*
  * The XDP program steers, the AF_XDP socket only carries. For every frame that
- * the uplink receives it finds the port (by destination MAC) and the queue pair
- * (by flow hash), writes both in front of the frame as metadata, and redirects
- * the frame to the one socket of this NIC queue. What is not for a guest goes
- * up to the host untouched.
+ * the uplink receives it finds the port (by VLAN and destination MAC) and the
+ * queue pair (by flow hash), writes both in front of the frame as metadata, and
+ * redirects the frame to the one socket of this NIC queue. What is not for a
+ * guest goes up to the host untouched.
  *
  * Order of the decision: malformed, group addresses, the host's own address,
  * the table, the policy for unknown addresses; then for a port: link state,
- * queue pair, size, socket, share. Every frame that is not passed and does not
- * arrive has a counter.
+ * VLAN, queue pair, size, socket, share, limit. Every frame that is not passed
+ * and does not arrive has a counter.
  *
- * Metadata is written last, when redirecting is certain: left on a frame that
- * is passed up it would keep the host stack from merging packets.
+ * A VLAN tag that the driver has taken out is put back and metadata is written
+ * last, when redirecting is certain: left on a frame that is passed up it would
+ * keep the host stack from merging packets.
  */
 #include <linux/bpf.h>
 #include <bpf/bpf_helpers.h>
@@ -20,6 +21,7 @@
 
 #include "viaduct_limit.h"
 
+#define VLAN_TAG_LEN 4
 #define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 
 struct {
@@ -228,9 +230,14 @@ static __always_inline __u32 find_port(const __u8 *dst, __u16 vlan, const struct
 	return VD_PORT_HOST;
 }
 
-/* The VLAN of a frame, 0 when it has no tag or a priority tag. */
-static __always_inline __u16 vlan_of(const __u8 *data, const __u8 *end)
+/*
+ * The VLAN of a frame, 0 when it has no tag or a priority tag.
+ * @tag: the tag that the driver has taken out, 0 = none; another one may stand in the frame
+ */
+static __always_inline __u16 vlan_of(const __u8 *data, const __u8 *end, __u32 tag)
 {
+	if (tag)
+		return tag >> 16 == vd_be16(VD_ETH_P_8021Q) ? tag & 0xfff : 0;
 	if (vd_load16(data + 12) != vd_be16(VD_ETH_P_8021Q) || data + VD_ETH_LEN + 4 > end)
 		return 0;
 	return vd_be16(vd_load16(data + VD_ETH_LEN)) & 0xfff;
@@ -266,24 +273,68 @@ enum xdp_rss_hash_type {
 };
 
 extern int bpf_xdp_metadata_rx_hash(const struct xdp_md *ctx, __u32 *hash, enum xdp_rss_hash_type *rss_type) __ksym;
+/* Since Linux 6.8; a kernel without it takes the call for dead code. */
+extern int bpf_xdp_metadata_rx_vlan_tag(const struct xdp_md *ctx, __u16 *vlan_proto, __u16 *vlan_tci) __ksym __weak;
 
-static __always_inline int driver_hash(struct xdp_md *ctx, __u32 *hash)
+static __always_inline int driver_hash(struct xdp_md *ctx, const struct vd_config *cfg, __u32 *hash)
 {
 	enum xdp_rss_hash_type type = 0;
 
-	return !bpf_xdp_metadata_rx_hash(ctx, hash, &type) && type & XDP_RSS_L4;
+	return READ_ONCE(cfg->driver_hash) && !bpf_xdp_metadata_rx_hash(ctx, hash, &type) && type & XDP_RSS_L4;
+}
+
+/* The tag that the driver has taken out of the frame: type (as on the wire) << 16 | TCI, 0 = none. */
+static __always_inline __u32 taken_tag(struct xdp_md *ctx, const struct vd_config *cfg)
+{
+	__u16 type = 0, tci = 0;
+
+	if (!&bpf_xdp_metadata_rx_vlan_tag || !READ_ONCE(cfg->restore_tag) ||
+	    bpf_xdp_metadata_rx_vlan_tag(ctx, &type, &tci))
+		return 0;
+	return (__u32)type << 16 | tci;
 }
 #else
-static __always_inline int driver_hash(struct xdp_md *ctx, __u32 *hash)
+static __always_inline int driver_hash(struct xdp_md *ctx, const struct vd_config *cfg, __u32 *hash)
 {
 	(void)ctx;
+	(void)cfg;
 	(void)hash;
+	return 0;
+}
+
+static __always_inline __u32 taken_tag(struct xdp_md *ctx, const struct vd_config *cfg)
+{
+	(void)ctx;
+	(void)cfg;
 	return 0;
 }
 #endif
 
+/* Puts the tag back in front of what follows the addresses. No pointer into the frame is good after that. */
+static __always_inline int put_tag(struct xdp_md *ctx, __u32 tag)
+{
+	__u32 a, b, c;
+	__u8 *p;
+
+	if (bpf_xdp_adjust_head(ctx, -VLAN_TAG_LEN))
+		return 0;
+	p = (void *)(long)ctx->data;
+	if (p + VLAN_TAG_LEN + VD_ETH_LEN > (__u8 *)(long)ctx->data_end)
+		return 0;
+	a = vd_load32(p + 4);
+	b = vd_load32(p + 8);
+	c = vd_load32(p + 12);
+	*(__u32 *)p = a;
+	*(__u32 *)(p + 4) = b;
+	*(__u32 *)(p + 8) = c;
+	*(__u16 *)(p + 12) = (__u16)(tag >> 16);
+	*(__u16 *)(p + 14) = vd_be16(tag & 0xffff);
+	return 1;
+}
+
 /* The queue pair of a frame, among those that are enabled; *@hash: its flow's, where there is something to choose. */
-static __always_inline __u16 choose_pair(struct xdp_md *ctx, __u32 port, const struct vd_port *p, __u32 *hash)
+static __always_inline __u16 choose_pair(struct xdp_md *ctx, __u32 port, const struct vd_port *p,
+					 const struct vd_config *cfg, __u32 *hash)
 {
 	const struct vd_steering *steer = bpf_map_lookup_elem(&steering, &port);
 	__u32 pair = 0;
@@ -292,7 +343,7 @@ static __always_inline __u16 choose_pair(struct xdp_md *ctx, __u32 port, const s
 		int automatic = READ_ONCE(steer->mode) == VD_STEER_AUTO;
 
 		/* What the guest sends is hashed by us, so what it gets must be, too. */
-		if (automatic || !driver_hash(ctx, hash))
+		if (automatic || !driver_hash(ctx, cfg, hash))
 			*hash = vd_flow_hash_range((void *)(long)ctx->data, (void *)(long)ctx->data_end, 0);
 		if (automatic) {
 			struct vd_flow_key key = { .hash = *hash, .port = port };
@@ -307,26 +358,19 @@ static __always_inline __u16 choose_pair(struct xdp_md *ctx, __u32 port, const s
 	return p->route[pair];
 }
 
-/* Policy of the port: its VLANs and its limit. 0 when the frame may go on. */
-static __always_inline int refused(__u32 port, __u32 flags, __u16 vlan, struct vd_stats *st, __u64 len)
+static __always_inline int in_vlan(__u32 port, __u16 vlan)
 {
-	if (flags & VD_PORT_VLANS) {
-		struct vd_vlans *v = bpf_map_lookup_elem(&vlans, &port);
+	struct vd_vlans *v = bpf_map_lookup_elem(&vlans, &port);
 
-		if (!v || !(v->word[vlan >> 6 & 63] >> (vlan & 63) & 1)) {
-			st->drop_vlan++;
-			return 1;
-		}
-	}
-	if (flags & VD_PORT_LIMIT) {
-		struct vd_limit *l = bpf_map_lookup_elem(&limits, &port);
+	return v && READ_ONCE(v->word[vlan >> 6 & 63]) >> (vlan & 63) & 1;
+}
 
-		if (l && !vd_limit_take(l, (__u32)len, bpf_ktime_get_ns())) {
-			st->drop_rate++;
-			return 1;
-		}
-	}
-	return 0;
+/* Counts the frame, so it comes last. */
+static __always_inline int within_limit(__u32 port, __u64 len)
+{
+	struct vd_limit *l = bpf_map_lookup_elem(&limits, &port);
+
+	return !l || vd_limit_take(l, (__u32)len, bpf_ktime_get_ns());
 }
 
 /*
@@ -344,10 +388,11 @@ static __always_inline int beyond_share(const struct vd_flow *flow, const struct
 	return room && mine >= (__u32)share;
 }
 
-static __always_inline int to_port(struct xdp_md *ctx, __u32 port, __u16 vlan, struct vd_stats *st,
-				   const struct vd_config *cfg, __u64 len)
+static __always_inline int to_port(struct xdp_md *ctx, __u32 port, __u16 vlan, __u32 tag, struct vd_stats *st,
+				   const struct vd_config *cfg)
 {
-	__u32 queue = ctx->rx_queue_index, limit, index, hash = 0;
+	__u64 len = bpf_xdp_get_buff_len(ctx) + (tag ? VLAN_TAG_LEN : 0);
+	__u32 queue = ctx->rx_queue_index, limit, index, flags, hash = 0;
 	struct vd_flow *flow, *sum;
 	struct vd_port *p;
 	__u16 pair;
@@ -361,7 +406,12 @@ static __always_inline int to_port(struct xdp_md *ctx, __u32 port, __u16 vlan, s
 		st->drop_no_pair++;
 		return XDP_DROP;
 	}
-	pair = choose_pair(ctx, port, p, &hash);
+	flags = READ_ONCE(p->flags);
+	if (flags & VD_PORT_VLANS && !in_vlan(port, vlan)) {
+		st->drop_vlan++;
+		return XDP_DROP;
+	}
+	pair = choose_pair(ctx, port, p, cfg, &hash);
 	limit = READ_ONCE(cfg->max_frame);
 	if (limit && len > limit) {
 		st->drop_malformed++;
@@ -376,10 +426,16 @@ static __always_inline int to_port(struct xdp_md *ctx, __u32 port, __u16 vlan, s
 		st->drop_no_socket++;
 		return XDP_DROP;
 	}
-	if (READ_ONCE(p->flags) && refused(port, READ_ONCE(p->flags), vlan, st, len))
-		return XDP_DROP;
 	if (beyond_share(flow, sum, READ_ONCE(cfg->room))) {
 		st->drop_share++;
+		return XDP_DROP;
+	}
+	if (flags & VD_PORT_LIMIT && !within_limit(port, len)) {
+		st->drop_rate++;
+		return XDP_DROP;
+	}
+	if (tag && !put_tag(ctx, tag)) {
+		st->drop_malformed++;
 		return XDP_DROP;
 	}
 	st->packets++;
@@ -395,7 +451,7 @@ int viaduct_xdp(struct xdp_md *ctx)
 	const __u8 *data = (void *)(long)ctx->data, *end = (void *)(long)ctx->data_end;
 	struct vd_config *cfg;
 	struct vd_stats *st;
-	__u32 zero = 0, port;
+	__u32 zero = 0, port, tag;
 	__u16 vlan;
 
 	cfg = bpf_map_lookup_elem(&config, &zero);
@@ -407,14 +463,15 @@ int viaduct_xdp(struct xdp_md *ctx)
 		return pass(ctx, 1);
 	if (mac_equal(data, cfg->own_mac))
 		return pass(ctx, 0);
-	vlan = vlan_of(data, end);
+	tag = taken_tag(ctx, cfg);
+	vlan = vlan_of(data, end, tag);
 	port = find_port(data, vlan, cfg);
 	if (port == VD_PORT_NONE)
 		return drop(0);
 	st = port < VD_MAX_PORTS ? stats_of(port) : 0;
 	if (!st)
 		return pass(ctx, 0);
-	return to_port(ctx, port, vlan, st, cfg, bpf_xdp_get_buff_len(ctx));
+	return to_port(ctx, port, vlan, tag, st, cfg);
 }
 
 char LICENSE[] SEC("license") = "Dual BSD/GPL";

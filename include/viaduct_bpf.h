@@ -158,7 +158,8 @@ struct vd_stats {
 	__u64 drop_share;		/* more in flight than the port's share */
 	__u64 drop_no_socket;		/* AF_XDP socket gone: the daemon is dead */
 	__u64 drop_unknown;		/* host: unknown unicast with --unknown drop */
-	__u64 drop_malformed;		/* host: shorter than an Ethernet header; port: longer than config.max_frame */
+	/* host: shorter than an Ethernet header; port: longer than config.max_frame, or no room for its VLAN tag */
+	__u64 drop_malformed;
 	__u64 no_metadata;		/* redirected without metadata: driver has no room for it */
 	__u64 drop_vlan;		/* of a VLAN that the port is not in */
 	__u64 drop_rate;		/* beyond the port's limit */
@@ -193,6 +194,7 @@ struct vd_config {
 	__u32 max_frame;	/* longest frame a socket's buffer holds, bytes; 0 = no limit */
 	__u32 room;		/* frames that all ports of one NIC queue may have in flight; 0 = no limit */
 	__u32 restore_tag;	/* 1: the driver has taken the VLAN tag out of the frame, and says it beside it */
+	__u32 driver_hash;	/* 1: the driver is asked for the flow hash */
 	__u32 fdb_generation;	/* +1 after every change of fdb, and now and then without: see struct vd_last */
 };
 
@@ -217,7 +219,7 @@ static_assert(sizeof(struct vd_vlans) == 512, "map format");
 static_assert(sizeof(struct vd_flow_key) == 8, "map format");
 static_assert(sizeof(struct vd_stats) == 96, "map format");
 static_assert(sizeof(struct vd_flow) == 128, "map format");
-static_assert(sizeof(struct vd_config) == 28, "map format");
+static_assert(sizeof(struct vd_config) == 32, "map format");
 static_assert(sizeof(struct vd_last) == 16, "map format");
 #endif
 

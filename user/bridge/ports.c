@@ -67,12 +67,15 @@ static int publish_policy(struct bridge *b, struct port *p)
 	return uplink_port_vlans(b->uplink, p->index, &v);
 }
 
-/* Another port's addresses, or the host's, can be no one else's. */
-static int check_addresses(struct bridge *b, const struct port *self, const struct port_config *cfg,
+/* Another port's addresses, or the host's, can be no one else's; and VLANs must come with their tags. */
+static int check_policy(struct bridge *b, const struct port *self, const struct port_config *cfg,
 			   const struct fail *why)
 {
 	const uint16_t vlan = cfg->have_trunk ? 0 : cfg->vlan;
+	int ret = cfg->vlan || cfg->have_trunk ? uplink_check_vlans(b->uplink, why) : 0;
 
+	if (ret)
+		return ret;
 	for (uint32_t i = 0; i < cfg->nmac; i++) {
 		uint32_t owner = fdb_lookup(&b->fdb, fdb_key(vlan, mac_load(cfg->mac[i])));
 		char text[MAC_STRLEN];
@@ -115,7 +118,7 @@ static int check_new(struct bridge *b, const struct port_config *cfg, const stru
 			return fail_with(why, -EEXIST, "port %s: port %s has the socket %s: give another socket=", cfg->name,
 					 p->cfg.name, cfg->socket);
 	}
-	return check_addresses(b, NULL, cfg, why);
+	return check_policy(b, NULL, cfg, why);
 }
 
 static int add_to_workers(struct bridge *b, struct port *p)
@@ -307,7 +310,7 @@ int bridge_port_set(struct bridge *b, const char *name, const struct port_config
 	if (fixed)
 		return fail_with(&why, -EBUSY, "port %s: %s cannot change while it exists: `viaduct port del` and `port add` it",
 				 name, fixed);
-	ret = check_addresses(b, p, cfg, &why);
+	ret = check_policy(b, p, cfg, &why);
 	if (ret)
 		return ret;
 	old = p->cfg;

@@ -10,6 +10,7 @@
 #include "base/host_ops.h"
 
 #define DEVFEAT_RX_HASH (1u << 1)	/* in @rx_metadata: bpf_xdp_metadata_rx_hash() */
+#define DEVFEAT_RX_VLAN_TAG (1u << 2)	/* bpf_xdp_metadata_rx_vlan_tag() */
 #define DEVFEAT_TX_CHECKSUM (1u << 1)	/* in @xsk: XDP_TXMD_FLAGS_CHECKSUM */
 
 struct devfeat {

@@ -244,21 +244,21 @@ static void fds_close(struct program *p)
 /* The program that suits the mode. One for the device alone is no good in generic mode, and may be refused. */
 static int load(struct program *p, uint32_t mode)
 {
-	bool bound = p->want_driver_hash && mode == XDP_ATTACHED_DRV;
+	bool bound = p->want_bound && mode == XDP_ATTACHED_DRV;
 	struct host_bpf_spec spec;
 	int ret;
 
-	if (p->fds.prog >= 0 && p->driver_hash == bound)
+	if (p->fds.prog >= 0 && p->bound == bound)
 		return 0;
 	fds_close(p);
 	make_spec(p, bound, &spec);
 	ret = p->host->bpf_load(p->host, &spec, &p->fds);
 	if (ret && bound) {
-		p->want_driver_hash = bound = false;
+		p->want_bound = bound = false;
 		make_spec(p, false, &spec);
 		ret = p->host->bpf_load(p->host, &spec, &p->fds);
 	}
-	p->driver_hash = bound;
+	p->bound = bound;
 	return ret;
 }
 

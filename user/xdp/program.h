@@ -36,8 +36,8 @@ struct program {
 	enum uplink_attach attach;
 	uint32_t mode;			/* XDP_ATTACHED_DRV or XDP_ATTACHED_SKB; 0 = not attached */
 	uint32_t id;			/* program id on the interface */
-	bool want_driver_hash;		/* native mode: try the program that is bound to the device first */
-	bool driver_hash;		/* it is the one that is loaded */
+	bool want_bound;		/* native mode: try the program that is bound to the device first */
+	bool bound;			/* it is the one that is loaded */
 	bool adopted;			/* the link is a dead instance's */
 	bool pinned;
 	int link;			/* bpf_link, -1 with the dispatcher */

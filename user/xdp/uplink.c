@@ -29,8 +29,8 @@
 #include "base/log.h"
 #include "base/node.h"
 #include "xdp/afxdp.h"
-#include "xdp/devfeat.h"
 #include "xdp/fail.h"
+#include "xdp/helpers.h"
 #include "xdp/hostport.h"
 #include "xdp/ifcheck.h"
 #include "xdp/linkmon.h"
@@ -59,7 +59,7 @@ struct uplink {
 	int cpus;			/* possible CPUs: values of a per-CPU map entry */
 	struct vd_stats *percpu;	/* [cpus] */
 	uint32_t warned_mtu;
-	enum afxdp_checksum checksum;
+	struct helpers helpers;
 	void (*on_link)(void *arg, const struct uplink_link *l);
 	void *on_link_arg;
 };
@@ -106,13 +106,6 @@ static void sockets_close(struct uplink *u)
 		nicq_fini(&u->nicq[--u->nopen]);
 }
 
-/* The NIC finishes no checksums for us. */
-static void no_checksum(struct uplink *u, const char *why)
-{
-	u->checksum = AFXDP_CHECKSUM_US;
-	snprintf(u->info.nic_checksum_why, sizeof(u->info.nic_checksum_why), "%s", why);
-}
-
 /* The NUMA node that the NIC is attached to. */
 static int nic_node(const struct uplink *u)
 {
@@ -149,7 +142,7 @@ static int queue_node(const struct uplink *u, uint32_t queue)
 /* What a failed set-up of a socket means. */
 static int explain_socket(const struct uplink *u, const struct rung *r, uint32_t queue, int err, const struct fail *why)
 {
-	if (err == -ENOPROTOOPT && u->checksum)
+	if (err == -ENOPROTOOPT && u->helpers.checksum)
 		return fail_with(why, err, "%s: this kernel takes no checksum requests (6.8 does): --tx-checksum software",
 				 r->name);
 	if (err == -EINVAL && u->info.sg)
@@ -170,12 +163,12 @@ static int sockets_open(struct uplink *u, const struct rung *r, uint64_t deadlin
 		.chunk = u->info.chunk,
 		.sg = u->info.sg,
 		.busy_poll = u->cfg.busy_poll,
-		.tx_checksum = u->checksum,
+		.tx_checksum = u->helpers.checksum,
 	};
 	int ret;
 
 	/* There is no kernel in between that could do it. */
-	if (r->mode == VD_MODE_ZEROCOPY && u->checksum == AFXDP_CHECKSUM_KERNEL)
+	if (r->mode == VD_MODE_ZEROCOPY && u->helpers.checksum == AFXDP_CHECKSUM_KERNEL)
 		c.tx_checksum = AFXDP_CHECKSUM_US;
 
 	while (u->nopen < u->info.queues) {
@@ -184,7 +177,7 @@ static int sockets_open(struct uplink *u, const struct rung *r, uint64_t deadlin
 		ret = afxdp_create(u->host, &c, deadline_ns, &u->nicq[u->nopen]);
 		node_prefer(NODE_NONE);
 		if (ret == -ENOPROTOOPT && c.tx_checksum && u->cfg.tx_checksum == UPLINK_HELPER_AUTO) {
-			no_checksum(u, "the kernel takes no requests");
+			helpers_no_checksum(&u->helpers, &u->info, "the kernel takes no requests");
 			c.tx_checksum = AFXDP_CHECKSUM_US;
 			continue;
 		}
@@ -308,6 +301,8 @@ static void sync_config(struct uplink *u)
 	memcpy(c->own_mac, l->mac, sizeof(c->own_mac));
 	WRITE_ONCE(c->unknown, u->cfg.unknown);
 	WRITE_ONCE(c->max_frame, u->info.max_frame);
+	WRITE_ONCE(c->driver_hash, u->info.driver_hash);
+	WRITE_ONCE(c->restore_tag, u->info.vlan_tags == UPLINK_TAGS_RESTORED);
 	if (l->mtu + 14 > u->info.max_frame && l->mtu != u->warned_mtu) {
 		u->warned_mtu = l->mtu;
 		log_warn("%s: MTU is now %u, but frames longer than %u bytes cannot reach guests: restart viaduct, or lower the MTU",
@@ -355,10 +350,15 @@ static int apply_settings(struct uplink *u, const struct fail *why)
 	if (ret)
 		return ret;
 	info->rxvlan_fixed = info->rxvlan_now == 1;
-	if (info->rxvlan_fixed)
-		log_warn("%s: the driver keeps VLAN tag stripping on: tagged frames reach guests without their tag",
-			 u->cfg.ifname);
 	return 0;
+}
+
+int uplink_check_vlans(const struct uplink *u, const struct fail *why)
+{
+	if (u->info.vlan_tags != UPLINK_TAGS_LOST)
+		return 0;
+	return fail_with(why, -EOPNOTSUPP, "%s cannot have ports with vlan= or trunk=: %s", u->cfg.ifname,
+			 u->info.vlan_tags_why);
 }
 
 static int fill_xskmap(struct uplink *u, const struct fail *why)
@@ -374,56 +374,6 @@ static int fill_xskmap(struct uplink *u, const struct fail *why)
 			return fail_with(why, ret, "cannot enter the socket of queue %u: %s", q, strerror(-ret));
 	}
 	return 0;
-}
-
-/*
- * veth and tun have no hash of a NIC: theirs is computed for the purpose, and not faster than ours. Where the driver's
- * hash is asked for by name it is used there too.
- */
-static bool computes_hash_itself(const char *driver)
-{
-	return !strcmp(driver, "veth") || !strcmp(driver, "tun");
-}
-
-static void choose_hash(struct uplink *u, const struct devfeat *f)
-{
-	char *why = u->info.driver_hash_why;
-	const size_t len = sizeof(u->info.driver_hash_why);
-
-	u->program.want_driver_hash = false;
-	if (u->cfg.rx_hash == UPLINK_HELPER_SOFTWARE)
-		snprintf(why, len, "as asked");
-	else if (u->cfg.attach != UPLINK_ATTACH_LINK)
-		snprintf(why, len, "not with the dispatcher");
-	else if (!(f->rx_metadata & DEVFEAT_RX_HASH))
-		snprintf(why, len, "the driver does not offer it");
-	else if (u->cfg.rx_hash == UPLINK_HELPER_AUTO && computes_hash_itself(u->info.driver))
-		snprintf(why, len, "%s has no NIC to compute it", u->info.driver);
-	else
-		u->program.want_driver_hash = true;
-}
-
-static void choose_checksum(struct uplink *u, const struct devfeat *f)
-{
-	if (u->cfg.tx_checksum == UPLINK_HELPER_SOFTWARE) {
-		no_checksum(u, "as asked");
-	} else if (f->xsk & DEVFEAT_TX_CHECKSUM) {
-		u->checksum = AFXDP_CHECKSUM_NIC;
-	} else {
-		no_checksum(u, "the driver does not offer it");
-		if (u->cfg.tx_checksum == UPLINK_HELPER_DRIVER)
-			u->checksum = AFXDP_CHECKSUM_KERNEL;
-	}
-}
-
-/* What the driver can do for us. Not to know is to do it ourselves. */
-static void choose_helpers(struct uplink *u)
-{
-	struct devfeat f;
-
-	devfeat_read(u->host, u->program.ifindex, &f);
-	choose_hash(u, &f);
-	choose_checksum(u, &f);
 }
 
 /* Looks only; changes nothing. */
@@ -496,7 +446,8 @@ static int take(struct uplink *u, struct ifcheck *c, const struct fail *why)
 	if (!ret)
 		ret = count_queues(u, c, why);
 	if (!ret) {
-		choose_helpers(u);
+		helpers_choose(&u->helpers, u->host, u->program.ifindex, &u->cfg, &u->info);
+		u->program.want_bound = u->helpers.want_hash || u->helpers.offers_tag;
 		ret = climb(u, c, why);
 	}
 	if (!ret)
@@ -508,10 +459,7 @@ static int take(struct uplink *u, struct ifcheck *c, const struct fail *why)
 	if (ret)
 		return ret;
 	u->info.adopted = u->program.adopted;
-	u->info.driver_hash = u->program.driver_hash;
-	if (!u->info.driver_hash && !u->info.driver_hash_why[0])
-		snprintf(u->info.driver_hash_why, sizeof(u->info.driver_hash_why), "%s",
-			 u->info.mode == VD_MODE_GENERIC ? "not in generic mode" : "the kernel refused the program for it");
+	helpers_loaded(&u->helpers, u->program.bound, &u->cfg, &u->info);
 	u->info.node = node_of_memory(u->nicq[0].umem);
 	u->info.attach = u->cfg.attach;
 	linkmon_expect_program(u->linkmon, u->program.id, u->cfg.attach == UPLINK_ATTACH_DISPATCHER);

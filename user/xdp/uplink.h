@@ -55,6 +55,13 @@ struct uplink_link {
 	bool xdp_lost;			/* the interface's XDP program is not ours any more */
 };
 
+/* Where the VLAN tags of received frames are. */
+enum uplink_tags {
+	UPLINK_TAGS_INLINE,		/* in the frame, as on the wire */
+	UPLINK_TAGS_RESTORED,		/* the driver takes them out, the program puts them back */
+	UPLINK_TAGS_LOST,		/* the driver takes them out, or may */
+};
+
 /* What status shows. */
 struct uplink_info {
 	enum vd_queue_mode mode;
@@ -80,7 +87,9 @@ struct uplink_info {
 	uint32_t max_frame;		/* longest frame that chunks and sockets allow, bytes */
 	int rxvlan_before, rxvlan_now;	/* 1 on, 0 off, -1 not known by the driver */
 	int rxvlan_filter_before, rxvlan_filter_now;
-	bool rxvlan_fixed;		/* could not be switched off: tagged frames lose their tag */
+	bool rxvlan_fixed;		/* could not be switched off */
+	enum uplink_tags vlan_tags;
+	char vlan_tags_why[160];	/* why they are lost and how to mend it, "" when they are not */
 	bool allmulti;
 	uint32_t filter_entries;	/* guest addresses entered in the NIC's receive filter */
 	int xdp_prog_id;
@@ -96,6 +105,7 @@ struct uplink_maps {
 
 struct uplink;
 struct hostport_config;
+struct fail;
 
 /**
  * uplink_open() - attach to an interface
@@ -118,6 +128,13 @@ const struct uplink_info *uplink_info(struct uplink *u);	/* re-reads rxvlan and 
 const struct uplink_link *uplink_link(const struct uplink *u);
 /* Link changes (netlink, debounced to real changes of state), and XDP program detached by somebody else. */
 void uplink_on_link(struct uplink *u, void (*fn)(void *arg, const struct uplink_link *l), void *arg);
+
+/**
+ * uplink_check_vlans() - can there be ports with VLANs of their own?
+ *
+ * Return: 0, or -EOPNOTSUPP with a reason that names the mend: tags of received frames are lost.
+ */
+int uplink_check_vlans(const struct uplink *u, const struct fail *why);
 
 /* @vlan 0: in any. -EADDRINUSE for the host's own. */
 int uplink_fdb_set(struct uplink *u, uint16_t vlan, const uint8_t mac[6], uint32_t port, enum vd_fdb_kind kind);
