@@ -4,100 +4,7 @@
  * on a frame (BPF_PROG_TEST_RUN) as if queue N of the uplink had received it;
  * looked at are verdict, counters, metadata and frame. Needs root.
  */
-#include <errno.h>
-#include <setjmp.h>
-#include <stdarg.h>
-#include <stddef.h>
-#include <stdint.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <unistd.h>
-
-#include <bpf/bpf.h>
-#include <cmocka.h>
-#include <linux/bpf.h>
-
-#include "xdp_env.h"
-#include "viaduct_steer.h"
-
-#define QUEUES 4
-
-static const uint8_t guest_mac[6] = { 0x52, 0x54, 0, 0, 0, 1 };
-static const uint8_t other_mac[6] = { 0x52, 0x54, 0, 0, 0, 9 };
-
-static struct loop *loop;
-static struct uplink *up;
-static int prog_fd, xsks_fd, nic_index;
-
-/* What the program made of a frame. */
-struct result {
-	int verdict;
-	bool has_meta;
-	struct vd_meta meta;
-	uint8_t frame[2048];
-	uint32_t len;
-};
-
-/* The kernel puts metadata in front of the frame it gives back. */
-static struct result run_meta(const uint8_t *frame, uint32_t len, uint32_t queue, uint32_t meta_len)
-{
-	struct xdp_md ctx = { .data = meta_len, .data_end = meta_len + len, .ingress_ifindex = (uint32_t)nic_index,
-			      .rx_queue_index = queue };
-	struct xdp_md ctx_out = { 0 };
-	uint8_t in[2048] = { 0 }, out[4096];
-	struct result r = { 0 };
-	uint32_t got;
-	LIBBPF_OPTS(bpf_test_run_opts, opts, .data_in = in, .data_size_in = meta_len + len, .data_out = out,
-		    .data_size_out = sizeof(out), .ctx_in = &ctx, .ctx_size_in = sizeof(ctx), .ctx_out = &ctx_out,
-		    .ctx_size_out = sizeof(ctx_out));
-
-	memcpy(in + meta_len, frame, len);
-	r.verdict = -1;
-	if (bpf_prog_test_run_opts(prog_fd, &opts))
-		return r;
-	r.verdict = (int)opts.retval;
-	got = ctx_out.data - ctx_out.data_meta;
-	if (got == sizeof(r.meta)) {
-		r.has_meta = true;
-		memcpy(&r.meta, out, sizeof(r.meta));
-	}
-	r.len = opts.data_size_out - got;
-	memcpy(r.frame, out + got, r.len);
-	return r;
-}
-
-static struct result run(const uint8_t *frame, uint32_t len, uint32_t queue)
-{
-	return run_meta(frame, len, queue, 0);
-}
-
-static struct vd_stats stats_of(uint32_t index)
-{
-	struct vd_stats s;
-
-	assert_int_equal(uplink_stats(up, index, &s), 0);
-	return s;
-}
-
-/* An IPv4 UDP frame of a flow. */
-static uint32_t udp4(uint8_t *f, const uint8_t dst[6], uint32_t flow, uint32_t len)
-{
-	const uint8_t src[6] = { 2, 0, 0, 0, 0, 2 };
-
-	memset(f, 0, len);
-	memcpy(f, dst, 6);
-	memcpy(f + 6, src, 6);
-	f[12] = 0x08;
-	f[14] = 0x45;
-	f[17] = (uint8_t)(len - 14);
-	f[23] = 17;
-	memcpy(f + 26, "\x0a\x00\x00\x01\x0a\x00\x00\x02", 8);
-	f[34] = (uint8_t)(flow >> 8);
-	f[35] = (uint8_t)flow;
-	f[37] = 53;
-	return len;
-}
+#include "prog_run.h"
 
 static int setup(void **state)
 {
@@ -110,8 +17,9 @@ static int setup(void **state)
 	c->unknown = VD_UNKNOWN_PASS;
 	c->unknown_port = 0;
 	c->max_frame = 1792;
+	c->room = 0;
 	env_port(up, guest_mac, 1);
-	memset(uplink_maps(up)->flows, 0, sizeof(struct vd_flow) * QUEUES * VD_MAX_PORTS);
+	memset(uplink_maps(up)->flows, 0, sizeof(struct vd_flow) * QUEUES * VD_FLOW_ROW);
 	for (q = 0; q < QUEUES; q++)
 		assert_int_equal(bpf_map_update_elem(xsks_fd, &q, &uplink_nicq(up, q)->fd, BPF_ANY), 0);
 	return 0;
@@ -150,23 +58,9 @@ static void the_sequence_counts_per_port_and_queue(void **state)
 	for (i = 0; i < 5; i++)
 		assert_int_equal(run(f, 64, 1).meta.seq, i);
 	assert_int_equal(run(f, 64, 3).meta.seq, 0);
-	assert_int_equal(uplink_maps(up)->flows[1 * VD_MAX_PORTS].seq, 5);
-	assert_int_equal(uplink_maps(up)->flows[3 * VD_MAX_PORTS].seq, 1);
+	assert_int_equal(uplink_maps(up)->flows[1 * VD_FLOW_ROW].seq, 5);
+	assert_int_equal(uplink_maps(up)->flows[3 * VD_FLOW_ROW].seq, 1);
 	assert_int_equal(uplink_maps(up)->flows[0].seq, 0);
-}
-
-static void assert_passed_untouched(const uint8_t *f, uint32_t len)
-{
-	struct vd_stats before = stats_of(VD_STATS_HOST), after;
-	struct result r = run(f, len, 0);
-
-	assert_int_equal(r.verdict, XDP_PASS);
-	assert_false(r.has_meta);
-	assert_int_equal(r.len, len);
-	assert_memory_equal(r.frame, f, len);
-	after = stats_of(VD_STATS_HOST);
-	assert_int_equal(after.packets - before.packets, 1);
-	assert_int_equal(after.bytes - before.bytes, len);
 }
 
 static void group_addresses_pass_up_and_are_counted(void **state)
@@ -211,14 +105,14 @@ static void a_change_of_the_table_counts_from_the_next_frame_on(void **state)
 	(void)state;
 	udp4(f, other_mac, 1, 64);
 	for (unsigned i = 0; i < 5; i++) {
-		assert_int_equal(uplink_fdb_set(up, other_mac, 0, VD_FDB_LEARNED), 0);
+		assert_int_equal(uplink_fdb_set(up, 0, other_mac, 0, VD_FDB_LEARNED), 0);
 		assert_int_equal(run(f, 64, 0).verdict, XDP_REDIRECT);
 		assert_int_equal(run(f, 64, 0).verdict, XDP_REDIRECT);
-		assert_int_equal(uplink_fdb_set(up, other_mac, VD_PORT_HOST, VD_FDB_HOST), 0);
+		assert_int_equal(uplink_fdb_set(up, 0, other_mac, VD_PORT_HOST, VD_FDB_HOST), 0);
 		assert_passed_untouched(f, 64);
-		assert_int_equal(uplink_fdb_set(up, other_mac, 0, VD_FDB_LEARNED), 0);
+		assert_int_equal(uplink_fdb_set(up, 0, other_mac, 0, VD_FDB_LEARNED), 0);
 		assert_int_equal(run(f, 64, 0).verdict, XDP_REDIRECT);
-		assert_int_equal(uplink_fdb_del(up, other_mac), 0);
+		assert_int_equal(uplink_fdb_del(up, 0, other_mac), 0);
 		assert_passed_untouched(f, 64);
 	}
 }
@@ -232,7 +126,7 @@ static void a_change_by_hand_counts_when_the_program_is_told(void **state)
 	(void)state;
 	assert_true(fdb >= 0);
 	memcpy(key.mac, other_mac, 6);
-	assert_int_equal(uplink_fdb_set(up, other_mac, 0, VD_FDB_LEARNED), 0);
+	assert_int_equal(uplink_fdb_set(up, 0, other_mac, 0, VD_FDB_LEARNED), 0);
 	assert_int_equal(run(f, udp4(f, other_mac, 1, 64), 0).verdict, XDP_REDIRECT);
 	assert_int_equal(bpf_map_delete_elem(fdb, &key), 0);
 	uplink_fdb_changed(up);
@@ -245,14 +139,14 @@ static void addresses_that_take_turns_are_told_apart(void **state)
 	uint8_t to_guest[64], to_host[64];
 
 	(void)state;
-	assert_int_equal(uplink_fdb_set(up, other_mac, VD_PORT_HOST, VD_FDB_HOST), 0);
+	assert_int_equal(uplink_fdb_set(up, 0, other_mac, VD_PORT_HOST, VD_FDB_HOST), 0);
 	udp4(to_guest, guest_mac, 1, 64);
 	udp4(to_host, other_mac, 1, 64);
 	for (unsigned i = 0; i < 5; i++) {
 		assert_int_equal(run(to_guest, 64, 0).verdict, XDP_REDIRECT);
 		assert_passed_untouched(to_host, 64);
 	}
-	assert_int_equal(uplink_fdb_del(up, other_mac), 0);
+	assert_int_equal(uplink_fdb_del(up, 0, other_mac), 0);
 }
 
 static void an_address_of_zeroes_is_not_what_was_found_last(void **state)
@@ -270,9 +164,9 @@ static void a_host_entry_of_the_table_passes(void **state)
 
 	(void)state;
 	uplink_maps(up)->config->unknown = VD_UNKNOWN_DROP;
-	assert_int_equal(uplink_fdb_set(up, other_mac, VD_PORT_HOST, VD_FDB_HOST), 0);
+	assert_int_equal(uplink_fdb_set(up, 0, other_mac, VD_PORT_HOST, VD_FDB_HOST), 0);
 	assert_passed_untouched(f, udp4(f, other_mac, 1, 64));
-	assert_int_equal(uplink_fdb_del(up, other_mac), 0);
+	assert_int_equal(uplink_fdb_del(up, 0, other_mac), 0);
 }
 
 static void unknown_addresses_follow_the_policy(void **state)
@@ -303,9 +197,9 @@ static void a_port_number_that_cannot_be_passes_to_the_host(void **state)
 	uint8_t f[64];
 
 	(void)state;
-	assert_int_equal(uplink_fdb_set(up, other_mac, VD_MAX_PORTS, VD_FDB_LEARNED), 0);
+	assert_int_equal(uplink_fdb_set(up, 0, other_mac, VD_MAX_PORTS, VD_FDB_LEARNED), 0);
 	assert_passed_untouched(f, udp4(f, other_mac, 1, 64));
-	assert_int_equal(uplink_fdb_del(up, other_mac), 0);
+	assert_int_equal(uplink_fdb_del(up, 0, other_mac), 0);
 }
 
 static void nothing_is_steered_to_a_link_that_is_down(void **state)
@@ -351,28 +245,31 @@ static void without_a_socket_the_guests_frames_drop_and_the_hosts_pass(void **st
 	assert_passed_untouched(f, udp4(f, uplink_link(up)->mac, 1, 64));
 }
 
+/* One port alone gets half of the room. */
 static void a_port_beyond_its_share_drops_until_frames_are_consumed(void **state)
 {
-	struct vd_flow *flow = &uplink_maps(up)->flows[0];
+	struct vd_flow *flow = &uplink_maps(up)->flows[0], *sum = &uplink_maps(up)->flows[VD_MAX_PORTS];
 	struct vd_stats before = stats_of(0);
-	struct vd_steering s = { .enabled = 1, .share = 3 };
 	uint8_t f[64];
 	int i;
 
 	(void)state;
+	uplink_maps(up)->config->room = 40;
 	/* across the wrap of the sequence */
 	flow->seq = flow->consumed = UINT32_MAX - 1;
-	assert_int_equal(uplink_steering(up, 0, &s), 0);
+	sum->seq = sum->consumed = UINT32_MAX - 5;
 	udp4(f, guest_mac, 1, 64);
-	for (i = 0; i < 3; i++)
+	for (i = 0; i < 20; i++)
 		assert_int_equal(run(f, 64, 0).verdict, XDP_REDIRECT);
 	for (i = 0; i < 2; i++)
 		assert_int_equal(run(f, 64, 0).verdict, XDP_DROP);
 	assert_int_equal(stats_of(0).drop_share - before.drop_share, 2);
-	assert_int_equal(flow->seq, 1);
+	assert_int_equal(flow->seq, 18);
+	assert_int_equal(sum->seq, 14);
 	/* Another queue has its own share. */
 	assert_int_equal(run(f, 64, 1).verdict, XDP_REDIRECT);
 	flow->consumed++;
+	sum->consumed++;
 	assert_int_equal(run(f, 64, 0).verdict, XDP_REDIRECT);
 	assert_int_equal(run(f, 64, 0).verdict, XDP_DROP);
 }
@@ -380,14 +277,11 @@ static void a_port_beyond_its_share_drops_until_frames_are_consumed(void **state
 static void without_room_for_metadata_the_frame_goes_without_and_takes_no_number(void **state)
 {
 	struct vd_stats before = stats_of(0), after;
-	struct vd_steering s = { .enabled = 1, .share = 1 };
 	uint8_t f[64];
 	struct result r;
 	uint32_t len;
 
 	(void)state;
-	uplink_maps(up)->flows[0].seq = 0;
-	assert_int_equal(uplink_steering(up, 0, &s), 0);
 	udp4(f, guest_mac, 1, 64);
 	/* Metadata of somebody else leaves no room in front: where the limit is differs between kernels. */
 	for (len = 252; len >= 32; len -= 4) {
@@ -401,6 +295,7 @@ static void without_room_for_metadata_the_frame_goes_without_and_takes_no_number
 	assert_int_equal(after.no_metadata - before.no_metadata, 1);
 	assert_int_equal(after.packets - before.packets, 1);
 	assert_int_equal(uplink_maps(up)->flows[0].seq, 0);
+	assert_int_equal(uplink_maps(up)->flows[VD_MAX_PORTS].seq, 0);
 }
 
 static void frames_longer_than_a_buffer_drop_and_are_counted(void **state)
@@ -543,55 +438,6 @@ static void program_and_user_space_agree_on_every_hash(void **state)
 		assert_int_equal(r.verdict, XDP_REDIRECT);
 		assert_int_equal(r.meta.hash, vd_flow_hash(f, len));
 	}
-}
-
-/* The maps that are not pinned are found through the program. */
-static int map_of_program(const char *name)
-{
-	struct bpf_prog_info info = { 0 };
-	uint32_t ids[16], len = sizeof(info), i;
-
-	info.map_ids = (uintptr_t)ids;
-	info.nr_map_ids = 16;
-	if (bpf_obj_get_info_by_fd(prog_fd, &info, &len))
-		return -errno;
-	for (i = 0; i < info.nr_map_ids; i++) {
-		struct bpf_map_info mi = { 0 };
-		uint32_t milen = sizeof(mi);
-		int fd = bpf_map_get_fd_by_id(ids[i]);
-
-		if (fd >= 0 && !bpf_obj_get_info_by_fd(fd, &mi, &milen) && !strcmp(mi.name, name))
-			return fd;
-		close(fd);
-	}
-	return -ENOENT;
-}
-
-static int open_uplink(void **state)
-{
-	char err[256];
-
-	(void)state;
-	env_veth(QUEUES);
-	loop = loop_create();
-	if (env_open(loop, UPLINK_AUTO, 0, &up, err)) {
-		fprintf(stderr, "%s\n", err);
-		return -1;
-	}
-	prog_fd = bpf_prog_get_fd_by_id((uint32_t)uplink_info(up)->xdp_prog_id);
-	xsks_fd = map_of_program("xsks");
-	nic_index = (int)if_nametoindex(ENV_NIC);
-	return prog_fd < 0 || xsks_fd < 0 ? -1 : 0;
-}
-
-static int close_uplink(void **state)
-{
-	(void)state;
-	close(xsks_fd);
-	close(prog_fd);
-	uplink_close(up);
-	loop_destroy(loop);
-	return 0;
 }
 
 #define verdict_test(fn) cmocka_unit_test_setup(fn, setup)
