@@ -76,17 +76,22 @@ bench_nic() { # QUEUES
 
 # instructions DIRECTION LEN PACKETS KIND: of datapath_rx() or datapath_tx() and all they call
 instructions() {
-	timeout 120 valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect="datapath_$1" \
+	local f=datapath_tx
+	[ "$1" != rx ] || f=datapath_rx
+	timeout 120 valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect=$f \
 		"$BUILD/vd-bench-memory" "$1" "$2" "$3" "$4" 2>&1 | awk '/Collected :/ {print $4}'
+}
+direction_name() {
+	case $1 in tx) echo "guest -> NIC" ;; rx) echo "NIC -> guest" ;; *) echo "guest -> guest" ;; esac
 }
 
 bench_a() {
 	local n=20000 million=10 d len r p i k
-	title "(a) data path between rings in memory, one core, both ends played by the same loop"
+	title "(a) data path between rings in memory, one core, all ends played by the same loop"
 	note "instructions: datapath_rx() / datapath_tx() with all they call, (I(2N) - I(N)) / N"
 	note "a guest's part of a packed ring, which has to be rewritten for every packet, is in the packets/s"
 	printf '  %-14s %-7s %6s %14s %12s %18s\n' direction ring bytes "Mpackets/s" "ns/packet" "instructions/packet"
-	for d in tx rx; do
+	for d in tx rx local; do
 		for k in split packed; do
 			for len in $SIZES; do
 				: >$OUT/a
@@ -97,8 +102,8 @@ bench_a() {
 				i=-
 				command -v valgrind >/dev/null &&
 					i=$(calc "($(instructions $d "$len" $((2 * n)) $k) - $(instructions $d "$len" $n $k)) / $n" 1)
-				printf '  %-14s %-7s %6s %14s %12s %18s\n' "$([ $d = tx ] && echo "guest -> NIC" || echo "NIC -> guest")" \
-					$k "$len" "$(mpps "$p")" "$(calc "1e9 / $p" 1)" "$i"
+				printf '  %-14s %-7s %6s %14s %12s %18s\n' "$(direction_name $d)" $k "$len" \
+					 "$(mpps "$p")" "$(calc "1e9 / $p" 1)" "$i"
 			done
 		done
 	done
