@@ -571,6 +571,36 @@ static void test_generated_frames_that_come_back_are_good(void **state)
 	traffic_close(&t);
 }
 
+static void test_an_answer_is_of_the_same_flow_with_addresses_and_ports_swapped(void **state)
+{
+	uint8_t was[T_LEN], *frame;
+	struct traffic t;
+
+	(void)state;
+	traffic_open(&t, 1, true);
+	frame = t.frame[0];
+	frame[0] = 6;
+	memcpy(was, frame, T_LEN);
+	traffic_answer(frame, T_LEN);
+	assert_memory_equal(frame, was + 6, 6);
+	assert_memory_equal(frame + 6, was, 6);
+	assert_memory_equal(frame + 26, was + 30, 4);
+	assert_memory_equal(frame + 30, was + 26, 4);
+	assert_memory_equal(frame + 34, was + 36, 2);
+	assert_memory_equal(frame + 36, was + 34, 2);
+	assert_memory_equal(frame + 38, was + 38, T_LEN - 38);
+	assert_int_equal(traffic_check_frame(&t.check, frame, T_LEN), TRAFFIC_OWN);
+	assert_int_equal(t.check.last_flow, 0);
+	traffic_answer(frame, T_LEN);
+	assert_memory_equal(frame, was, T_LEN);
+	/* Of other frames only the Ethernet addresses. */
+	frame[23] = was[23] = 6;
+	traffic_answer(frame, T_LEN);
+	assert_memory_equal(frame, was + 6, 6);
+	assert_memory_equal(frame + 12, was + 12, T_LEN - 12);
+	traffic_close(&t);
+}
+
 static void test_a_missing_frame_is_lost_and_a_late_one_reordered(void **state)
 {
 	struct traffic t;
@@ -680,6 +710,7 @@ int main(void)
 		cmocka_unit_test(test_a_merged_frame_too_long_is_dropped),
 		cmocka_unit_test(test_a_device_that_writes_at_random_does_no_harm),
 		cmocka_unit_test(test_generated_frames_that_come_back_are_good),
+		cmocka_unit_test(test_an_answer_is_of_the_same_flow_with_addresses_and_ports_swapped),
 		cmocka_unit_test(test_a_missing_frame_is_lost_and_a_late_one_reordered),
 		cmocka_unit_test(test_a_frame_seen_twice_is_duplicated),
 		cmocka_unit_test(test_every_changed_byte_of_the_payload_is_damage),

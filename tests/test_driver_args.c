@@ -179,12 +179,15 @@ static void test_every_option_is_read(void **state)
 	assert_int_equal(o.mode, GUEST_SINK);
 	assert_int_equal(options(&o, "path=s --echo"), 0);
 	assert_int_equal(o.mode, GUEST_ECHO);
+	assert_false(o.answer);
+	assert_int_equal(options(&o, "path=s --answer"), 0);
+	assert_true(o.mode == GUEST_ECHO && o.answer);
 }
 
 static void test_a_wrong_command_line_is_refused_with_a_reason(void **state)
 {
 	static const char *const wrong[] = {
-		"", "path=s", "--echo", "path=s --echo --sink", "path=s path=t --echo", "path=s --echo --mtu 1500",
+		"", "path=s", "--echo", "path=s --echo --sink", "path=s --echo --answer", "path=s path=t --echo", "path=s --echo --mtu 1500",
 		"path=s --echo --netns x", "path=s --tap t --mtu 67", "path=s --tap t --mtu 9001",
 		"path=s --tap t --mtu x", "path=s --tap t --count 1", "path=s --sink --window 1",
 		"path=s --echo --flows 2", "path=s --echo --enable 2", "path=s --generate", "path=s --generate 59",

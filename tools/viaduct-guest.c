@@ -46,6 +46,7 @@ struct guest {
 	uint64_t now, service_ns, start_ns, end_ns, report_ns;
 	struct counters reported;
 	uint64_t rx_per_pair[DRIVER_MAX_PAIRS];
+	uint64_t same_pair;		/* own frames that came back on the pair that their flow is sent on */
 
 	/* generator */
 	uint64_t sent;
@@ -94,13 +95,16 @@ static void to_tap(struct guest *g, uint32_t pair, const struct frame *f, unsign
 			g->tap_drops++;
 }
 
-static void check(struct guest *g, const struct frame *f, unsigned n)
+static void check(struct guest *g, uint32_t pair, const struct frame *f, unsigned n)
 {
+	const uint32_t enabled = netdev_enabled(g->dev);
+
 	for (unsigned i = 0; i < n; i++) {
 		enum traffic_verdict v = traffic_check_frame(&g->check, f[i].data, f[i].len);
 
 		if (v != TRAFFIC_OWN)
 			continue;
+		g->same_pair += enabled && g->check.last_flow % enabled == pair;
 		if (g->outstanding)
 			g->outstanding--;
 		g->progress_ns = g->now;
@@ -125,13 +129,13 @@ static unsigned receive(struct guest *g, uint32_t pair)
 		break;
 	case GUEST_ECHO:
 		for (unsigned i = 0; i < n; i++)
-			swap_macs(f[i].data);
+			g->o.answer ? traffic_answer(f[i].data, f[i].len) : swap_macs(f[i].data);
 		netdev_tx(g->dev, pair, f, n);
 		break;
 	case GUEST_SINK:
 	case GUEST_GENERATE:
 	case GUEST_NONE:
-		check(g, f, n);
+		check(g, pair, f, n);
 		break;
 	}
 	return n;
@@ -509,12 +513,12 @@ static void summary(struct guest *g)
 	pairs = json_array();
 	for (uint32_t i = 0; i < g->o.dev.queues; i++)
 		json_array_append_new(pairs, json_integer((json_int_t)g->rx_per_pair[i]));
-	j = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:o}", "tx_packets",
+	j = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:o}", "tx_packets",
 		      (json_int_t)p.tx_packets, "rx_packets", (json_int_t)p.rx_packets, "good", (json_int_t)t->good, "lost",
 		      (json_int_t)lost, "reordered", (json_int_t)t->reordered, "duplicated", (json_int_t)t->duplicated, "damaged",
 		      (json_int_t)t->damaged, "other", (json_int_t)t->other, "tx_errors", (json_int_t)p.tx_errors,
 		      "rx_errors", (json_int_t)p.rx_errors, "tap_drops", (json_int_t)g->tap_drops, "returned",
-		      (json_int_t)g->check.own_good, "tx_pps", s > 0 ? (double)p.tx_packets / s : 0, "rx_pps",
+		      (json_int_t)g->check.own_good, "same_pair", (json_int_t)g->same_pair, "tx_pps", s > 0 ? (double)p.tx_packets / s : 0, "rx_pps",
 		      s > 0 ? (double)p.rx_packets / s : 0, "seconds", s, "rx_per_pair", pairs);
 	if (j)
 		json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));

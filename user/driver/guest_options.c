@@ -22,12 +22,14 @@ struct parse {
 const char guest_usage[] =
 	"usage: viaduct-guest path=SOCKET[,mac=MAC][,queues=N][,queue_size=N][,server=0|1][,mrg_rxbuf=0|1]\n"
 	"                     [,packed_vq=0|1][,in_order=0|1][,offloads=0|1]\n"
-	"                     --tap IFNAME [--netns NAME|PID] [--mtu N] | --echo | --sink | --generate LEN[,PPS]\n"
+	"                     --tap IFNAME [--netns NAME|PID] [--mtu N] | --echo | --answer | --sink |\n"
+	"                     --generate LEN[,PPS]\n"
 	"\n"
 	"A guest without a virtual machine: a virtio-net driver on a vhost-user back-end.\n"
 	"\n"
 	"  --tap IFNAME         an ordinary interface, in the network namespace of --netns\n"
 	"  --echo               swap Ethernet addresses and return\n"
+	"  --answer             the same, and swap IP addresses and ports of generated frames, too\n"
 	"  --sink               count, and check generated frames\n"
 	"  --generate LEN[,PPS] send UDP frames of LEN bytes (without FCS), and check those that come back\n"
 	"\n"
@@ -100,12 +102,12 @@ static int what_to_send(struct parse *p, const char *text)
 static int set_mode(struct parse *p, enum guest_mode mode)
 {
 	if (p->o->mode != GUEST_NONE)
-		return bad(p, "only one of --tap, --echo, --sink, --generate%s", "");
+		return bad(p, "only one of --tap, --echo, --answer, --sink, --generate%s", "");
 	p->o->mode = mode;
 	return 0;
 }
 
-enum option_code { OPT_TAP = 256, OPT_NETNS, OPT_ECHO, OPT_SINK, OPT_GENERATE, OPT_TIME, OPT_COUNT, OPT_ENABLE,
+enum option_code { OPT_TAP = 256, OPT_NETNS, OPT_ECHO, OPT_ANSWER, OPT_SINK, OPT_GENERATE, OPT_TIME, OPT_COUNT, OPT_ENABLE,
 		   OPT_BUSY, OPT_CPU, OPT_JSON, OPT_DST, OPT_WINDOW, OPT_FLOWS, OPT_MTU, OPT_HELP, OPT_VERSION };
 
 static const struct option options[] = {
@@ -116,7 +118,7 @@ static const struct option options[] = {
 	{ "busy", no_argument, NULL, OPT_BUSY },	   { "cpu", required_argument, NULL, OPT_CPU },
 	{ "json", no_argument, NULL, OPT_JSON },	   { "dst", required_argument, NULL, OPT_DST },
 	{ "window", required_argument, NULL, OPT_WINDOW }, { "flows", required_argument, NULL, OPT_FLOWS },
-	{ "mtu", required_argument, NULL, OPT_MTU },
+	{ "mtu", required_argument, NULL, OPT_MTU },	   { "answer", no_argument, NULL, OPT_ANSWER },
 	{ "help", no_argument, NULL, OPT_HELP },	   { "version", no_argument, NULL, OPT_VERSION },
 	{ 0 },
 };
@@ -133,6 +135,9 @@ static int one_option(struct parse *p, int opt)
 	case OPT_NETNS:
 		o->netns = optarg;
 		return 0;
+	case OPT_ANSWER:
+		o->answer = true;
+		/* fallthrough */
 	case OPT_ECHO:
 		return set_mode(p, GUEST_ECHO);
 	case OPT_SINK:
@@ -178,7 +183,7 @@ static int check(struct parse *p)
 	struct guest_options *o = p->o;
 
 	if (o->mode == GUEST_NONE)
-		return bad(p, "give one of --tap, --echo, --sink, --generate%s", "");
+		return bad(p, "give one of --tap, --echo, --answer, --sink, --generate%s", "");
 	if (o->mode != GUEST_TAP && (o->netns || o->mtu))
 		return bad(p, "--netns and --mtu go with --tap%s", "");
 	if (o->mode != GUEST_GENERATE && (o->count || o->window || o->flows != 1))

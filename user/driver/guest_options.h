@@ -18,6 +18,7 @@ struct guest_options {
 	uint32_t enable, window, flows;
 	int cpu;			/* -1 = any */
 	bool busy, json;
+	bool answer;			/* with GUEST_ECHO: IP addresses and ports change places, too */
 	uint8_t dst[6];
 	bool help, version;		/* show that, and nothing else counts */
 };

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <netinet/ip.h>
 #include <netinet/udp.h>
+#include <stddef.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/random.h>
@@ -250,7 +251,29 @@ static bool is_test_frame(const uint8_t *head)
 	memcpy(&type, head + 12, 2);
 	memcpy(&ip, head + ETH_HLEN, sizeof(ip));
 	memcpy(&port, head + L4 + 2, 2);
+	if (port != htons(PORT_DST))	/* an answer comes from that port */
+		memcpy(&port, head + L4, 2);
 	return type == htons(ETH_P_IP) && ip.ihl == 5 && ip.protocol == IPPROTO_UDP && port == htons(PORT_DST);
+}
+
+static void swap(uint8_t *a, uint8_t *b, uint32_t len)
+{
+	uint8_t t[6];
+
+	memcpy(t, a, len);
+	memcpy(a, b, len);
+	memcpy(b, t, len);
+}
+
+void traffic_answer(uint8_t *data, uint32_t len)
+{
+	if (len < TRAFFIC_HEAD)
+		return;
+	swap(data, data + 6, 6);
+	if (!is_test_frame(data))
+		return;
+	swap(data + ETH_HLEN + offsetof(struct iphdr, saddr), data + ETH_HLEN + offsetof(struct iphdr, daddr), 4);
+	swap(data + L4, data + L4 + 2, 2);
 }
 
 static bool is_whole(const struct payload *p, const uint8_t *head, const uint8_t *data, uint32_t len)
@@ -285,6 +308,7 @@ enum traffic_verdict traffic_check_frame(struct traffic_check *c, const uint8_t 
 	f = find_flow(c, own, &p);
 	if (!f || !account(c, f, p.seq))
 		return TRAFFIC_DUPLICATED;
+	c->last_flow = p.flow;
 	if (own)
 		c->own_good++;
 	return own ? TRAFFIC_OWN : TRAFFIC_PEER;

@@ -54,6 +54,7 @@ struct traffic_check {
 	struct traffic_counts counts;
 	const struct traffic_gen *own;	/* NULL = none */
 	uint64_t own_good;
+	uint32_t last_flow;		/* of the last good frame */
 	bool peer_seen;
 	uint16_t peer_run;		/* a new run of the other generator starts a new account */
 	uint64_t past_lost;		/* of earlier runs */
@@ -63,6 +64,9 @@ struct traffic_check {
 /* @own: the generator whose frames may come back, or NULL. Return: 0 or -ENOMEM. */
 int traffic_check_init(struct traffic_check *c, const struct traffic_gen *own);
 void traffic_check_fini(struct traffic_check *c);
+
+/* Makes a received frame its answer: addresses and, of a test frame, IP addresses and ports change places. */
+void traffic_answer(uint8_t *data, uint32_t len);
 
 /* Judges one received frame. The frame may lie in memory that others write: fields are copied before the checks. */
 enum traffic_verdict traffic_check_frame(struct traffic_check *c, const uint8_t *data, uint32_t len);
