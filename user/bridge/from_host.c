@@ -67,31 +67,6 @@ static bool read_packet(struct from_host *h, uint8_t slot)
 	return true;
 }
 
-/* Where a packet goes: to its port's queue, to all ports at once, or nowhere. */
-static void sort(struct from_host *h, struct datapath *dp, uint8_t slot, uint64_t now_ns)
-{
-	struct dp_fwd *f = &h->fwd[slot];
-	struct from_host_queue *q;
-
-	f->dest = DP_TO_NOBODY;
-	if (h->pkt[slot].len >= VD_ETH_LEN)
-		forward_host(dp, &h->pkt[slot], f);
-	if (f->dest < DP_TO_UPLINK) {
-		q = &h->queue[dp_dest_port(f->dest)];
-		if (q->n <= h->nfree) {
-			q->slot[q->n++] = slot;
-			return;
-		}
-		local_drop(dp, f->dest, 1);
-	} else if (f->dest == DP_TO_ALL) {
-		local_to_all(dp, &h->pkt[slot], f, VD_PORT_NONE, false, now_ns);
-		give_back(h, slot);
-		return;
-	}
-	h->dropped++;
-	give_back(h, slot);
-}
-
 /* Packets of a queue's front that are for the same queue pair. */
 static unsigned run_of(const struct from_host *h, const struct from_host_queue *q)
 {
@@ -130,6 +105,33 @@ static unsigned hand_over(struct from_host *h, struct datapath *dp, uint32_t por
 		from_host_forget(h, port);
 	}
 	return total;
+}
+
+/* Where a packet goes: to its port's queue, to all ports at once, or nowhere. */
+static void sort(struct from_host *h, struct datapath *dp, uint8_t slot, uint64_t now_ns)
+{
+	struct dp_fwd *f = &h->fwd[slot];
+	struct from_host_queue *q;
+
+	f->dest = DP_TO_NOBODY;
+	if (h->pkt[slot].len >= VD_ETH_LEN)
+		forward_host(dp, &h->pkt[slot], f);
+	if (f->dest < DP_TO_UPLINK) {
+		q = &h->queue[dp_dest_port(f->dest)];
+		if (q->n > h->nfree)	/* what was read in this pass has not been offered yet */
+			hand_over(h, dp, dp_dest_port(f->dest), now_ns);
+		if (q->n <= h->nfree) {
+			q->slot[q->n++] = slot;
+			return;
+		}
+		local_drop(dp, f->dest, 1);
+	} else if (f->dest == DP_TO_ALL) {
+		local_to_all(dp, &h->pkt[slot], f, VD_PORT_NONE, false, now_ns);
+		give_back(h, slot);
+		return;
+	}
+	h->dropped++;
+	give_back(h, slot);
 }
 
 void from_host(struct from_host *h, struct datapath *dp, uint64_t now_ns, struct dp_result *res)
