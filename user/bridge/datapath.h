@@ -166,6 +166,7 @@ struct datapath {
 	bool blocked;		/* the next packet of the ring has to wait */
 	bool closed;		/* the NIC's room is for whoever waits for more of it */
 	struct dp_tx *first;	/* of the next round, NULL = by turns */
+	bool contended;		/* another worker has a ring that packets are for */
 	uint32_t rejected;	/* packets of the batch whose header was not true */
 	int host_fd;		/* the host's port, -1 = there is none */
 

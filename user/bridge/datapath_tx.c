@@ -44,6 +44,7 @@ static void discard(struct datapath *dp, struct virtq *vq, uint64_t *counter, un
 {
 	*counter += n;
 	vq->resume = 0;
+	vq->gone = 0;
 	virtq_tx_put(vq, &dp->batch, n);
 }
 
@@ -304,11 +305,33 @@ static unsigned pick_group(struct datapath *dp, uint8_t *index, unsigned from, u
 	return m;
 }
 
+/* Packets that were done with when others before them had to stay have nothing left to be done. */
+static void skip_gone(struct datapath *dp, uint64_t gone, unsigned n)
+{
+	for (unsigned i = 0; gone && i < n; i++, gone >>= 1)
+		if (gone & 1)
+			dp->fwd[i].dest = DP_TO_MANY;
+}
+
+/*
+ * Of the batch's first @n packets those in @stay are for rings that other workers have: their time is still to come. A packet
+ * that is no good is found to be so again. Return: packets that may be finished.
+ */
+static unsigned keep(struct datapath *dp, struct virtq *vq, uint64_t stay, unsigned n)
+{
+	for (unsigned i = 0; i < n; i++)
+		if (!(stay >> i & 1) && !dp->batch.chain[dp->batch.pkt[i].chain].drop)
+			vq->gone |= 1ull << i;
+	return (unsigned)__builtin_ctzll(stay);
+}
+
 /* A batch for many places. What a receiver on this host cannot take at once is dropped: others wait behind it. */
 static unsigned send_mixed(struct datapath *dp, struct dp_tx *tx, unsigned n, unsigned *room, bool up, uint64_t now_ns)
 {
 	uint8_t index[VIRTQ_BATCH];
+	uint64_t stay = 0;
 
+	skip_gone(dp, tx->vq->gone, n);
 	n = send_outwards(dp, tx, n, room, up, now_ns);
 	for (unsigned i = 0; i < n; i++) {
 		const uint16_t dest = dp->fwd[i].dest;
@@ -319,11 +342,19 @@ static unsigned send_mixed(struct datapath *dp, struct dp_tx *tx, unsigned n, un
 			continue;
 		b.n = pick_group(dp, index, i, n);
 		dp->rejected = 0;
+		dp->contended = false;
 		done = local_deliver(dp, dest, &b, now_ns);
+		if (unlikely(dp->contended && !tx->vq->resume)) {
+			for (unsigned k = 0; k < b.n; k++)
+				stay |= 1ull << index[k];
+			continue;
+		}
 		local_drop(dp, dest, b.n - done);
 		tx->stats->count[DP_TO_PORTS] += b.n - dp->rejected;
 	}
-	return n;
+	dp->contended = stay;
+	dp->blocked |= dp->contended;
+	return unlikely(stay) ? keep(dp, tx->vq, stay, n) : n;
 }
 
 /* A batch that is all for one queue pair of a port. Return: packets that are done. */
@@ -339,7 +370,7 @@ static unsigned send_local(struct datapath *dp, struct dp_tx *tx, uint16_t dest,
 
 	dp->rejected = 0;
 	done = local_deliver(dp, dest, &b, now_ns);
-	if (likely(done == n)) {
+	if (likely(done == n || dp->contended)) {
 		tx->hold_ns = 0;
 	} else if (done || !tx->hold_ns) {
 		tx->hold_ns = now_ns;
@@ -348,7 +379,7 @@ static unsigned send_local(struct datapath *dp, struct dp_tx *tx, uint16_t dest,
 		local_drop(dp, dest, n);
 		done = n;
 	}
-	dp->blocked = done < n;
+	dp->blocked |= done < n;
 	tx->stats->count[DP_TO_PORTS] += done - dp->rejected;
 	return done;
 }
@@ -387,10 +418,13 @@ static unsigned send(struct datapath *dp, struct dp_tx *tx, unsigned n, unsigned
 {
 	uint16_t dest = forward_batch(dp, tx, n, now_ns);
 
-	if (likely(dest == DP_TO_UPLINK && up))
+	dp->contended = false;
+	if (likely(dest == DP_TO_UPLINK && up && !tx->vq->gone))
 		return send_batch(dp, tx, n, room);
 	for (unsigned i = 0; i < n; i++)
 		dp->spent += dp->batch.pkt[i].len + FRAME_CHARGE;
+	if (tx->vq->gone)
+		return send_mixed(dp, tx, n, room, up, now_ns);
 	if (dest < DP_TO_UPLINK)
 		return send_local(dp, tx, dest, n, now_ns);
 	return send_mixed(dp, tx, n, room, up, now_ns);
@@ -424,6 +458,8 @@ static unsigned tx_ring(struct datapath *dp, struct dp_tx *tx, unsigned *room, b
 	if (unlikely(limited))
 		charge_limit(dp, tx, n, now_ns);
 	virtq_tx_put(vq, &dp->batch, n);
+	if (unlikely(vq->gone))
+		vq->gone = n < VIRTQ_BATCH ? vq->gone >> n : 0;
 publish:
 	if (virtq_publish(vq))
 		virtq_call(vq);
@@ -553,7 +589,10 @@ static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, uint64_t now_n
 	res->work += done ? done : room < before;
 	count_turn(dp, tx->stats, done || tx->stuck, room < before);
 	if (unlikely(tx->stuck)) {
-		res->waiting = true;
+		if (dp->contended)
+			res->again = true;
+		else
+			res->waiting = true;
 		/* Whoever finds too little room for a long frame has the next turn. */
 		if (!before || dp->need > 1)
 			passed_over(dp, tx);

@@ -244,8 +244,10 @@ unsigned local_deliver(struct datapath *dp, uint16_t dest, const struct local_ba
 
 	if (unlikely(!virtq_usable(vq)))
 		goto unusable;
-	if (unlikely(!lock_briefly(vq)))
+	if (unlikely(!lock_briefly(vq))) {
+		dp->contended = true;
 		return 0;
+	}
 	if (unlikely(!virtq_usable(vq))) {
 		spin_unlock(&vq->lock);
 		goto unusable;

@@ -85,6 +85,7 @@ int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
 	vq->notify_armed = true;
 	vq->signalled_valid = false;
 	vq->resume = 0;
+	vq->gone = 0;
 	vq->starved = 0;
 	ret = vq->packed ? packed_start(vq, cfg) : split_start(vq, cfg);
 	if (ret)

@@ -127,6 +127,7 @@ struct virtq {
 	uint16_t staged_flags;	/* packed: of the descriptor at published_used, to be written last */
 	bool signalled_valid;	/* there was a call decision before */
 	bool notify_armed;	/* we asked for kicks */
+	uint64_t gone;		/* tx, the caller's: bit per packet from next_avail on that has been where it was to go; 0 at start */
 	uint32_t resume;	/* tx, the caller's: payload of the packet at next_avail already out, bytes; 0 at start */
 	uint32_t starved;	/* rx: length of the packet that found too few buffers up to seen_avail, 0 = none */
 
