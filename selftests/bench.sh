@@ -1,6 +1,6 @@
 #!/bin/bash
 # SPDX-License-Identifier: BSD-2-Clause
-# bench.sh [a] [b] [c] [d] [e]: the benchmarks, or those that are named. As root.
+# bench.sh [a] [b] [c] [d] [e] [f] [g]: the benchmarks, or those that are named. As root.
 #
 #   a  a data path between rings in memory, split and packed: packets/s, instructions per packet
 #   b  guest - bridge - veth - reflecting XDP program - bridge - guest, viaduct beside DPDK's testpmd
@@ -9,6 +9,9 @@
 #   c  a bare AF_XDP socket on the same veth: what the kernel's part of (b) allows
 #   d  TCP between the wire and the host's own address, without and with viaduct on the interface
 #   e  TCP of a QEMU guest: default offloads, offloads off, and testpmd as the bridge
+#   f  guest to guest, viaduct beside testpmd between two net_vhost ports, with the same guests: a testpmd whose two
+#      virtio-user ports return to each other what they receive; round by round; then every loss by name
+#   g  what a packet costs with 1, 16, 64 and 256 ports, of which one is busy, in memory and on the veth of (b)
 #
 # ROUNDS=7 SECONDS_PER_ROUND=2 WINDOW=128 (frames under way). Bridges run on CPU 0, everything else on CPU 1.
 # Every figure is the median of the rounds, every ratio that of the rounds' ratios. Figures of one run compare with each
@@ -26,7 +29,7 @@ RETRIES=${RETRIES:-2}
 SIZES="64 1500"
 OUT=/run/bench		# survives clean_scene
 mkdir -p $OUT
-PARTS=${*:-a c b d e}
+PARTS=${*:-a c b f g d e}
 MISSED=0
 
 title() { printf '\n%s\n' "$*"; }
@@ -74,12 +77,12 @@ bench_nic() { # QUEUES
 
 # --- (a) ---------------------------------------------------------------------
 
-# instructions DIRECTION LEN PACKETS KIND: of datapath_rx() or datapath_tx() and all they call
+# instructions DIRECTION LEN PACKETS KIND [IDLE-PORTS]: of datapath_rx() or datapath_tx() and all they call
 instructions() {
 	local f=datapath_tx
 	[ "$1" != rx ] || f=datapath_rx
 	timeout 120 valgrind --tool=callgrind --callgrind-out-file=/dev/null --toggle-collect=$f \
-		"$BUILD/vd-bench-memory" "$1" "$2" "$3" "$4" 2>&1 | awk '/Collected :/ {print $4}'
+		"$BUILD/vd-bench-memory" "$@" 2>&1 | awk '/Collected :/ {print $4}'
 }
 direction_name() {
 	case $1 in tx) echo "guest -> NIC" ;; rx) echo "NIC -> guest" ;; *) echo "guest -> guest" ;; esac
@@ -157,8 +160,11 @@ generate() {
 		--time "$time" --busy --cpu 1 --json "$@" 2>"$GUEST_LOG" || { tail -n 5 "$GUEST_LOG" >&2; return 1; }
 }
 
-# Seconds that the bridge's threads have waited for a CPU although they were ready.
-waited() { cat /proc/"$VIADUCT_PID"/task/*/schedstat | awk '{s += $2} END {printf "%.3f", s / 1e9}'; }
+# waited [PID...]: seconds that the threads of the bridge (or of these) have waited for a CPU although they were ready.
+waited() {
+	local p
+	for p in "${@:-$VIADUCT_PID}"; do cat /proc/"$p"/task/*/schedstat; done | awk '{s += $2} END {printf "%.3f", s / 1e9}'
+}
 # The same for a program that never sleeps: its time minus what it had of the CPU.
 TIMEFORMAT='%R %U %S'
 
@@ -389,6 +395,213 @@ bench_e() {
 	done
 	note "guest on CPU 1, bridge and wire on CPU 0 (testpmd, which polls, shares it with the wire)"
 	note "off: the port offers no offloads; testpmd, off: the guest's device has none"
+}
+
+# --- (f) ---------------------------------------------------------------------
+
+LOCAL_MAC=(52:54:00:00:00:0a 52:54:00:00:00:0b)
+local_sock() { echo "$WORK/local$1.sock"; }
+local_viaduct() {
+	bench_nic 1 && start_viaduct --uplink nic0 --wait busy --cpus 0 \
+		--port "name=a,socket=$(local_sock 0),mac=${LOCAL_MAC[0]}" --port "name=b,socket=$(local_sock 1),mac=${LOCAL_MAC[1]}"
+	BRIDGE_PID=$VIADUCT_PID
+}
+local_testpmd() {
+	clean_scene
+	timeout 60 dpdk-testpmd --no-huge -m 512 --no-pci --file-prefix "bench$$" --no-telemetry -l 0,1 --main-lcore 1 \
+		--vdev "net_vhost0,iface=$(local_sock 0),queues=1" --vdev "net_vhost1,iface=$(local_sock 1),queues=1" \
+		-- --total-num-mbufs=16384 --forward-mode=io --auto-start --no-lsc-interrupt --stats-period 60 \
+		>"$WORK/testpmd.log" 2>&1 &
+	VIADUCT_PID=$!
+	wait_for 20 test -S "$(local_sock 1)" && BRIDGE_PID=$(pgrep -P "$VIADUCT_PID")
+}
+# Both guests: one testpmd on CPU 1, told what to do line by line.
+start_pair() { # LEN
+	local log=$WORK/pair.log
+	mkfifo "$WORK/pair.in" && : >"$log" || return 1
+	stdbuf -oL timeout 60 dpdk-testpmd --no-huge -m 512 --no-pci --file-prefix "pair$$" --no-telemetry -l 0,1 --main-lcore 0 \
+		--vdev "net_virtio_user0,path=$(local_sock 0),mac=${LOCAL_MAC[0]},queue_size=256,packed_vq=$PACKED" \
+		--vdev "net_virtio_user1,path=$(local_sock 1),mac=${LOCAL_MAC[1]},queue_size=256,packed_vq=$PACKED" \
+		-- -i --total-num-mbufs=16384 --eth-peer=0,${LOCAL_MAC[1]} --eth-peer=1,${LOCAL_MAC[0]} --forward-mode=io \
+		--txpkts="$1" --no-flush-rx --no-lsc-interrupt <"$WORK/pair.in" >"$log" 2>&1 &
+	PAIR_PID=$!
+	exec 9>"$WORK/pair.in"
+	wait_for 20 grep -q 'testpmd>' "$log" && PAIR_PID=$(pgrep -P "$PAIR_PID")
+}
+tell_pair() { echo "$*" >&9; }
+# Rates of its ports since the last time, summed up.
+pair_rate() {
+	local n
+	n=$(($(grep -c 'Rx-pps' "$WORK/pair.log") + 2))
+	tell_pair show port stats all
+	wait_for 5 sh -c "[ \$(grep -c Rx-pps $WORK/pair.log) -ge $n ]" && grep Rx-pps "$WORK/pair.log" | tail -n 2 | awk '{print $2}' | sum
+}
+# What is still on its way is received, and no more is sent. Prints how many frames did not come back.
+pair_lost() {
+	tell_pair stop
+	tell_pair set fwd rxonly
+	tell_pair start
+	sleep 0.3
+	tell_pair stop
+	tell_pair quit
+	exec 9>&-
+	wait_for 10 sh -c "! kill -0 $PAIR_PID" || return 1
+	# Of both runs; the first burst counts as sent.
+	sed -n '/Accumulated/,/+++++$/p' "$WORK/pair.log" | tr -s ' ' '\n' |
+		awk 'last == "RX-packets:" {rx += $1} last == "TX-total:" {tx += $1} last == "TX-dropped:" {lost += $1}
+			{last = $1} END {print tx - rx + 0}'
+}
+# local_round BRIDGE LEN: one measurement, made again when others took the CPUs away
+local_round() {
+	local before noise pps try name=f.$1-$PACKED
+	"local_$1" || return 1
+	start_pair "$2" || { tail -n 5 "$WORK/pair.log"; return 1; }
+	sleep 0.5	# a bridge whose ports are not ready yet loses some of the frames that are to go round
+	tell_pair start tx_first $((WINDOW / 32))
+	sleep 0.3
+	for try in $(seq 0 "$RETRIES"); do
+		pair_rate >/dev/null
+		before=$(waited "$BRIDGE_PID" "$PAIR_PID")
+		sleep "$TIME"
+		noise=$(calc "($(waited "$BRIDGE_PID" "$PAIR_PID") - $before) / $TIME" 3)
+		pps=$(pair_rate) || return 1
+		awk "BEGIN {exit !($noise > 0.05)}" || break
+	done
+	echo "$noise" >>$OUT/f.noise
+	record "$OUT/$name.$2" "$pps"
+	pair_lost >>"$OUT/$name.lost" || return 1
+	[ "$1" != viaduct ] || lost_inside >>"$OUT/$name.inside"
+	stop_bridge
+}
+
+# A receiver that stops for a moment: every loss by name.
+local_open_loop() { # LEN
+	local k got sent sink source
+	title "(f) open loop: $1 bytes as fast as the sender can, $TIME s; the receiver stands still for 0.3 s of it"
+	local_viaduct || return 1
+	timeout 60 "$BUILD/viaduct-guest" "path=$(local_sock 1),mac=${LOCAL_MAC[1]}" --sink --cpu 1 --json >"$WORK/sink.json" 2>"$WORK/sink.log" &
+	sink=$!
+	wait_for 10 grep -q ready "$WORK/sink.log" || return 1
+	timeout 60 "$BUILD/viaduct-guest" "path=$(local_sock 0),mac=${LOCAL_MAC[0]}" --generate "$1" --dst "${LOCAL_MAC[1]}" \
+		--time "$TIME" --cpu 1 --json >"$WORK/source.json" 2>"$WORK/source.log" &
+	source=$!
+	wait_for 10 grep -q ready "$WORK/source.log" && sleep 0.3 || return 1
+	kill -STOP "$(pgrep -P $sink)" && sleep 0.3 && kill -CONT "$(pgrep -P $sink)"
+	wait $source
+	sleep 0.3
+	status . >$OUT/status.json
+	kill -TERM $sink
+	wait $sink
+	sent=$(jq '.tx_packets // 0' "$WORK/source.json") got=$(jq '.rx_packets // 0' "$WORK/sink.json")
+	stop_bridge
+	LOST=0
+	note "sent by the guest $sent, received by the other $got"
+	for k in $(jq -r '.ports[0].drops | keys[]' $OUT/status.json); do
+		account "viaduct, from the sender: $k" "$(jq ".ports[0].drops.$k" $OUT/status.json)"
+	done
+	for k in $(jq -r '.ports[0].pair[0].tx.drops | keys[]' $OUT/status.json); do
+		account "viaduct, tx virtqueue: $k" "$(jq ".ports[0].pair[0].tx.drops.$k" $OUT/status.json)"
+	done
+	for k in $(jq -r '.ports[1].drops | keys[]' $OUT/status.json); do
+		account "viaduct, to the receiver: $k" "$(jq ".ports[1].drops.$k" $OUT/status.json)"
+	done
+	for k in $(jq -r '.ports[1].pair[0].rx.drops | keys[]' $OUT/status.json); do
+		account "viaduct, rx virtqueue: $k" "$(jq ".ports[1].pair[0].rx.drops.$k" $OUT/status.json)"
+	done
+	note "sent = received + named losses: $sent = $got + $LOST: $(bar "$sent == $got + $LOST && $sent > 0 && $got > 0")"
+}
+
+bench_f() {
+	local r who len v t x k f least without= PACKED bridges="viaduct testpmd"
+	title "(f) guest to guest; bridge on CPU 0 (viaduct --wait busy), both guests on CPU 1, $WINDOW frames under way each way"
+	if ! command -v dpdk-testpmd >/dev/null; then
+		note "dpdk-testpmd is not installed (apt-get install dpdk): it is also the guests"
+		for len in $SIZES; do note "$len bytes: $(bar 0 "no testpmd")"; done
+		return
+	fi
+	rm -f $OUT/f.*
+	for r in $(seq "$ROUNDS"); do
+		for PACKED in 0 1; do
+			for len in $SIZES; do
+				for who in $bridges; do
+					local_round $who "$len" || { note "round $r of $who failed"; sed 's/^/    /' "$WORK"/*.log | tail -n 20; }
+				done
+			done
+		done
+	done
+	touch $OUT/f.{viaduct,testpmd}-{0,1}.{64,1500,lost,inside} $OUT/f.noise
+	printf '  %6s %-7s %10s %10s %16s   (Mpackets/s, both directions together)\n' bytes ring viaduct testpmd "viaduct/testpmd"
+	for len in $SIZES; do
+		for PACKED in 0 1; do
+			k=split; [ $PACKED = 0 ] || k=packed
+			f=$OUT/f.viaduct-$PACKED.$len x=$(paired $OUT/f.viaduct-$PACKED.$len $OUT/f.testpmd-$PACKED.$len)
+			least=1.2; [ "$len" = 64 ] || least=1.5
+			printf '  %6s %-7s %10s %10s %16s   at least %s: %s\n' "$len" $k "$(mpps "$(rate "$f")")" \
+				"$(mpps "$(rate $OUT/f.testpmd-$PACKED.$len)")" "$(calc "$x")" $least "$(bar "$x >= $least")"
+		done
+	done
+	v=$(cat $OUT/f.viaduct-*.lost | sum) t=$(cat $OUT/f.testpmd-*.lost | sum)
+	note "  lost end to end: viaduct $v, of that counted inside $(cat $OUT/f.viaduct-*.inside | sum), testpmd $t"
+	note "  nothing lost between viaduct's guests: $(bar "$v == 0")"
+	note "  CPU time taken away from bridge and guests by others: $(calc "100 * $(sort -n $OUT/f.noise | tail -n 1)" 0) % in the worst round, $(calc "100 * $(median $OUT/f.noise)" 0) % in the median"
+	for len in $SIZES; do
+		local_open_loop "$len" || { note "did not finish"; MISSED=1; }
+	done
+}
+
+# --- (g) ---------------------------------------------------------------------
+
+# many_round PORTS: the guest of (b), beside others that are connected and idle
+many_round() {
+	local n=$1 i ports=() socks=() len PACKED=0
+	bench_nic 1 || return 1
+	for i in $(seq 1 $((n - 1))); do
+		socks+=("$WORK/idle$i.sock")
+		ports+=(--port "name=idle$i,socket=$WORK/idle$i.sock,mac=52:54:00:00:01:$(printf %02x "$i")")
+	done
+	start_viaduct --uplink nic0 --wait busy --cpus 0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" "${ports[@]}" || return 1
+	if [ "$n" -gt 1 ]; then
+		"$BUILD/vd-idle-guests" "${socks[@]}" 2>"$WORK/idle.log" &
+		wait_for 60 grep -q ready "$WORK/idle.log" || return 1
+	fi
+	generate 1 1 64 --count 1000 --window 32 >/dev/null
+	for len in $SIZES; do
+		closed_loop "many$n" 1 "$len" || return 1
+	done
+	stop_bridge
+}
+
+bench_g() {
+	local r n len a x counts="1 16 64 256" idle i= k
+	title "(g) cost of a packet beside idle ports: one guest is busy, all others are connected and send nothing"
+	note "in memory: guest -> NIC, 64 bytes, split ring, medians of $ROUNDS"
+	for n in $counts; do
+		idle=$((n - 1)) i=-
+		: >$OUT/g.$n
+		for r in $(seq "$ROUNDS"); do
+			timeout 60 taskset -c 0 "$BUILD/vd-bench-memory" tx 64 5000000 split $idle | jq .pps >>$OUT/g.$n
+		done
+		if command -v valgrind >/dev/null; then
+			i=$(calc "($(instructions tx 64 40000 split $idle) - $(instructions tx 64 20000 split $idle)) / 20000" 1)
+		fi
+		printf '  %6s ports %10s ns/packet %12s instructions/packet\n' $n "$(calc "1e9 / $(rate $OUT/g.$n)" 1)" "$i"
+	done
+	note "on the veth of (b), bridge on CPU 0 (--wait busy), guest on CPU 1, $WINDOW frames under way; us/packet"
+	rm -f $OUT/many* $OUT/noise
+	for r in $(seq "$ROUNDS"); do
+		for n in $counts; do
+			many_round "$n" || { note "round $r with $n ports failed"; sed 's/^/    /' "$WORK"/*.log | tail -n 20; }
+		done
+	done
+	for n in $counts; do touch $OUT/many$n.{64,1500,lost}{,.rounds}; done
+	printf '  %6s' bytes; printf ' %10s' $counts; printf ' %10s\n' "256 / 1"
+	for len in $SIZES; do
+		printf '  %6s' "$len"
+		for n in $counts; do printf ' %10s' "$(calc "1e6 / $(rate $OUT/many$n.$len)" 3)"; done
+		x=$(paired $OUT/many1.$len $OUT/many256.$len)
+		printf ' %10s   at most 1.3: %s\n' "$(calc "$x")" "$(bar "$x <= 1.3")"
+	done
+	note "  lost end to end: $(cat $OUT/many*.lost | sum)"
 }
 
 mkdir -p "$WORK"
