@@ -354,6 +354,7 @@ static unsigned send_mixed(struct datapath *dp, struct dp_tx *tx, unsigned n, un
 	}
 	dp->contended = stay;
 	dp->blocked |= dp->contended;
+	dp->blocked |= dp->contended;
 	return unlikely(stay) ? keep(dp, tx->vq, stay, n) : n;
 }
 
@@ -579,7 +580,7 @@ static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, uint64_t now_n
 		done = tx_turn(dp, tx, &room, up, now_ns);
 		if (vq->kickfd < 0)
 			res->polled = true;
-		if (done || tx->stuck)
+		if (done || tx->stuck || room < before)
 			tx->idle_ns = 0;
 		else
 			keep = still_polled(dp, tx, now_ns);
