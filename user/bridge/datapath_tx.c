@@ -40,6 +40,12 @@
 #define IDLE_NS 50000ull	/* a ring that is empty for so long is asked for kicks */
 #define FEW 4			/* rings that are polled whether or not they are idle */
 
+/* What a packet counts for, that nobody has cut. */
+static inline int64_t charge(const struct virtq_pkt *p)
+{
+	return (int64_t)p->len + FRAME_CHARGE;
+}
+
 static void discard(struct datapath *dp, struct virtq *vq, uint64_t *counter, unsigned n)
 {
 	*counter += n;
@@ -261,7 +267,7 @@ static bool send_to_all(struct datapath *dp, struct dp_tx *tx, const struct virt
 	tx->stats->count[DP_TO_GROUPS]++;
 	if (dp->host_fd >= 0)
 		local_to_host(dp, tx->stats, &copy, f);
-	dp->spent += (int64_t)(p->len + FRAME_CHARGE) * local_to_all(dp, &copy, f, tx->port->index, false, now_ns);
+	dp->spent += charge(p) * local_to_all(dp, &copy, f, tx->port->index, false, now_ns);
 	return true;
 }
 
@@ -274,15 +280,17 @@ static unsigned send_outwards(struct datapath *dp, struct dp_tx *tx, unsigned n,
 
 		if (f->dest == DP_TO_NOBODY) {
 			tx->stats->count[f->why]++;
+			dp->spent += charge(p);
 		} else if (f->dest == DP_TO_HOST) {
-			tx->stats->count[DP_TO_THE_HOST]++;
-			local_to_host(dp, tx->stats, p, f);
+			dp->spent += charge(p);
+			if (local_to_host(dp, tx->stats, p, f))
+				tx->stats->count[DP_TO_THE_HOST]++;
 		} else if (f->dest == DP_TO_ALL) {
 			if (!send_to_all(dp, tx, p, f, room, up, now_ns))
 				return i;
 		} else if (f->dest == DP_TO_UPLINK && !up) {
 			tx->stats->drop_uplink_down++;
-			tx->vq->resume = 0;
+			dp->spent += charge(p);
 		} else if (f->dest == DP_TO_UPLINK && !send_packet(dp, tx, p, f, room)) {
 			return i;
 		}
@@ -341,6 +349,8 @@ static unsigned send_mixed(struct datapath *dp, struct dp_tx *tx, unsigned n, un
 		if (dest >= DP_TO_UPLINK)
 			continue;
 		b.n = pick_group(dp, index, i, n);
+		for (unsigned k = 0; k < b.n; k++)
+			dp->spent += charge(&dp->batch.pkt[index[k]]);
 		dp->rejected = 0;
 		dp->contended = false;
 		done = local_deliver(dp, dest, &b, now_ns);
@@ -381,6 +391,8 @@ static unsigned send_local(struct datapath *dp, struct dp_tx *tx, uint16_t dest,
 		done = n;
 	}
 	dp->blocked |= done < n;
+	for (unsigned i = 0; i < done; i++)
+		dp->spent += charge(&dp->batch.pkt[i]);
 	tx->stats->count[DP_TO_PORTS] += done - dp->rejected;
 	return done;
 }
@@ -414,6 +426,22 @@ static void charge_limit(const struct datapath *dp, struct dp_tx *tx, unsigned n
 		vd_limit_charge(&tx->port->policy.tx, dp->batch.pkt[i].len, now_ns);
 }
 
+/* How many of the batch's first @n packets are enough for this turn, large ones as they are. */
+static unsigned within_turn(const struct datapath *dp, const struct dp_tx *tx, unsigned n)
+{
+	int64_t sum = 0;
+	unsigned i;
+
+	for (i = 0; i < n && sum < tx->stats->deficit; i++)
+		sum += charge(&dp->batch.pkt[i]);
+	return i;
+}
+
+static bool goes_out(const struct dp_fwd *f)
+{
+	return f->dest == DP_TO_UPLINK || f->dest == DP_TO_ALL;
+}
+
 /* The first @n packets of the batch, each to its place. Return: packets that are done. */
 static unsigned send(struct datapath *dp, struct dp_tx *tx, unsigned n, unsigned *room, bool up, uint64_t now_ns)
 {
@@ -422,11 +450,10 @@ static unsigned send(struct datapath *dp, struct dp_tx *tx, unsigned n, unsigned
 	dp->contended = false;
 	if (likely(dest == DP_TO_UPLINK && up && !tx->vq->gone))
 		return send_batch(dp, tx, n, room);
-	for (unsigned i = 0; i < n; i++)
-		dp->spent += dp->batch.pkt[i].len + FRAME_CHARGE;
-	if (tx->vq->gone)
-		return send_mixed(dp, tx, n, room, up, now_ns);
-	if (dest < DP_TO_UPLINK)
+	n = within_turn(dp, tx, n);
+	if (unlikely(tx->vq->resume) && !(up && goes_out(&dp->fwd[0])))
+		tx->vq->resume = 0;	/* the rest of it goes elsewhere, or nowhere */
+	if (dest < DP_TO_UPLINK && !tx->vq->gone)
 		return send_local(dp, tx, dest, n, now_ns);
 	return send_mixed(dp, tx, n, room, up, now_ns);
 }

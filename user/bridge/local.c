@@ -301,7 +301,7 @@ unsigned local_to_all(struct datapath *dp, const struct virtq_pkt *pkt, const st
 	return ports;
 }
 
-void local_to_host(struct datapath *dp, struct dp_port *from, const struct virtq_pkt *pkt, const struct dp_fwd *f)
+bool local_to_host(struct datapath *dp, struct dp_port *from, const struct virtq_pkt *pkt, const struct dp_fwd *f)
 {
 	struct iovec *iov = dp->out_piece;
 	struct virtq_more more;
@@ -313,7 +313,7 @@ void local_to_host(struct datapath *dp, struct dp_port *from, const struct virtq
 		e = segment_check(&dp->plan, pkt, UINT32_MAX);
 		if (e) {
 			reject(dp, from, pkt, e);
-			return;
+			return false;
 		}
 		head_len = dp->plan.head_len;
 	}
@@ -323,4 +323,5 @@ void local_to_host(struct datapath *dp, struct dp_port *from, const struct virtq
 	n = more.npieces < 1024 ? writev(dp->host_fd, iov, (int)more.npieces + 1) : -1;
 	if (n < 0)
 		from->count[DP_DROP_HOST]++;
+	return true;
 }

@@ -45,8 +45,8 @@ unsigned local_to_all(struct datapath *dp, const struct virtq_pkt *pkt, const st
 
 /**
  * local_to_host() - to the host, through its port
- * Worker. Counts at @from what could not be handed over.
+ * Worker. Counts at @from what could not be handed over. Return: false when its header is not true of it.
  */
-void local_to_host(struct datapath *dp, struct dp_port *from, const struct virtq_pkt *pkt, const struct dp_fwd *f);
+bool local_to_host(struct datapath *dp, struct dp_port *from, const struct virtq_pkt *pkt, const struct dp_fwd *f);
 
 #endif
