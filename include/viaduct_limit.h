@@ -52,14 +52,20 @@ VD_INLINE void vd_limit_charge(struct vd_limit *l, __u32 len, __u64 now_ns)
 		vd_limit_move(&l->frame_due, l->frame_cost >> VD_LIMIT_SHIFT, now_ns);
 }
 
+/* Is there no room for a frame? Any thread, and the program. */
+VD_INLINE int vd_limit_exceeded(const struct vd_limit *l, __u64 now_ns)
+{
+	return (l->byte_cost && vd_limit_late(&l->bit_due, l->bit_burst, now_ns)) ||
+	       (l->frame_cost && vd_limit_late(&l->frame_due, l->frame_burst, now_ns));
+}
+
 /**
  * vd_limit_take() - may a frame pass? It is counted if it may
  * @len: bytes. Any thread, and the program.
  */
 VD_INLINE int vd_limit_take(struct vd_limit *l, __u32 len, __u64 now_ns)
 {
-	if ((l->byte_cost && vd_limit_late(&l->bit_due, l->bit_burst, now_ns)) ||
-	    (l->frame_cost && vd_limit_late(&l->frame_due, l->frame_burst, now_ns)))
+	if (vd_limit_exceeded(l, now_ns))
 		return 0;
 	vd_limit_charge(l, len, now_ns);
 	return 1;

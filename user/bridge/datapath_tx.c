@@ -249,11 +249,18 @@ static unsigned send_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, un
 static bool send_to_all(struct datapath *dp, struct dp_tx *tx, const struct virtq_pkt *p, const struct dp_fwd *f,
 			unsigned *room, bool up, uint64_t now_ns)
 {
+	struct policy *pol = &tx->port->policy;
 	struct iovec piece = { dp->flood, p->len };
 	struct virtq_pkt copy = *p;
 
 	if (p->len > sizeof(dp->flood)) {	/* cannot be: no packet is that long */
 		dp->batch.chain[p->chain].drop = VIRTQ_DROP_LONG;
+		return true;
+	}
+	/* Counted when it has gone: until then it may have many turns. */
+	if (vd_limit_exceeded(&pol->storm, now_ns)) {
+		tx->stats->count[DP_DROP_STORM]++;
+		tx->vq->resume = 0;
 		return true;
 	}
 	virtq_pkt_copy(p, dp->flood);
@@ -262,9 +269,12 @@ static bool send_to_all(struct datapath *dp, struct dp_tx *tx, const struct virt
 	copy.npieces = 1;
 	if (up && !send_packet(dp, tx, &copy, f, room))
 		return false;
+	vd_limit_charge(&pol->storm, p->len, now_ns);
 	if (dp->batch.chain[p->chain].drop)
 		return true;
 	tx->stats->count[DP_TO_GROUPS]++;
+	if (pol->isolated)
+		return true;
 	if (dp->host_fd >= 0)
 		local_to_host(dp, tx->stats, &copy, f);
 	dp->spent += charge(p) * local_to_all(dp, &copy, f, tx->port->index, false, now_ns);

@@ -139,15 +139,6 @@ static bool is_link_local(const uint8_t *mac)
 	return mac[0] == 0x01 && mac[1] == 0x80 && mac[2] == 0xc2 && !mac[3] && !mac[4] && mac[5] < 0x10;
 }
 
-static uint16_t to_group(struct dp_tx *tx, struct dp_fwd *f, uint32_t len, uint64_t now_ns)
-{
-	if (is_link_local(f->head))
-		return refuse(f, DP_DROP_LINK_LOCAL);
-	if (!vd_limit_take(&tx->port->policy.storm, len, now_ns))
-		return refuse(f, DP_DROP_STORM);
-	return tx->port->policy.isolated ? DP_TO_UPLINK : DP_TO_ALL;
-}
-
 static uint16_t to_port(struct datapath *dp, struct dp_tx *tx, uint32_t port, const struct virtq_pkt *pkt,
 			struct dp_fwd *f)
 {
@@ -215,7 +206,7 @@ static __attribute__((noinline)) uint16_t decide(struct datapath *dp, struct dp_
 	if (src != tx->last_src || tx->last_dst == DP_NO_MAC)
 		noted = note_source(dp, tx, src, now_ns);
 	if (mac_is_group(f->head))
-		return to_group(tx, f, pkt->len, now_ns);
+		return is_link_local(f->head) ? refuse(f, DP_DROP_LINK_LOCAL) : DP_TO_ALL;
 	dest = to_station(dp, tx, pkt, f);
 	tx->last_dst = DP_NO_MAC;
 	if (noted && !f->tagged && ether_type(f) != VD_ETH_P_8021Q && dest != DP_TO_NOBODY) {
