@@ -190,17 +190,21 @@ static bool put_plain(struct datapath *dp, struct dp_port *d, struct virtq *vq, 
 	return true;
 }
 
-static bool within_limit(struct dp_port *d, uint32_t len, uint64_t now_ns)
+/* Counts @n packets, from number @i on, that the guest has, or that are in its counters of drops. */
+static void charge_limit(struct dp_port *d, const struct local_batch *b, unsigned i, unsigned n, uint64_t now_ns)
 {
-	struct vd_limit *l = d->port->rx_limit;
-
-	return likely(!d->port->rx_limited) || vd_limit_take(l, len, now_ns);
+	if (likely(!d->port->rx_limited))
+		return;
+	for (n += i; i < n; i++)
+		vd_limit_charge(d->port->rx_limit, b->pkt[b->index[i]].len, now_ns);
 }
 
 /* All of @b for a ring whose lock is held and that is usable. Return: packets done with. */
 static unsigned deliver_runs(struct datapath *dp, struct dp_port *d, struct virtq *vq, const struct local_batch *b,
 			     uint64_t now_ns)
 {
+	const bool has_limit = d->port->rx_limited;
+	struct vd_limit limit;	/* what it will be: packets may have to wait after all, and are counted when they do not */
 	unsigned i = 0;
 
 	while (i < b->n) {
@@ -208,10 +212,12 @@ static unsigned deliver_runs(struct datapath *dp, struct dp_port *d, struct virt
 		enum fit fit = FIT_AS_IT_IS;
 		bool limited = false;
 
+		if (unlikely(has_limit))
+			limit = *d->port->rx_limit;
 		for (; i + m < b->n; m++) {
 			const struct virtq_pkt *p = &b->pkt[b->index[i + m]];
 
-			limited = !within_limit(d, p->len, now_ns);
+			limited = unlikely(has_limit) && !vd_limit_take(&limit, p->len, now_ns);
 			if (unlikely(limited))
 				break;
 			fit = enter(dp, d, vq, p, &b->fwd[b->index[i + m]], m, &pieces);
@@ -219,6 +225,7 @@ static unsigned deliver_runs(struct datapath *dp, struct dp_port *d, struct virt
 				break;
 		}
 		got = m ? virtq_rx_put(vq, dp->src, m) : 0;
+		charge_limit(d, b, i, got, now_ns);
 		i += got;
 		if (unlikely(got < m))
 			break;
@@ -230,6 +237,7 @@ static unsigned deliver_runs(struct datapath *dp, struct dp_port *d, struct virt
 		} else if (unlikely(fit == FIT_MADE_PLAIN)) {
 			if (!put_plain(dp, d, vq, &b->pkt[b->index[i]], &b->fwd[b->index[i]]))
 				break;
+			charge_limit(d, b, i, 1, now_ns);
 			i++;
 		}
 	}

@@ -171,6 +171,7 @@ static int make_port(struct bridge *b, uint32_t index, const struct port_config 
 		return -ENOMEM;
 	p->bridge = b;
 	p->rx_limit = &uplink_maps(b->uplink)->limits[index];
+	p->rx_limited = cfg->rx_bps || cfg->rx_pps;
 	uplink_port_clear(b->uplink, index);
 	ret = publish_policy(b, p);
 	if (!ret)
