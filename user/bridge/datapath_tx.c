@@ -267,11 +267,17 @@ static bool send_to_all(struct datapath *dp, struct dp_tx *tx, const struct virt
 	memcpy(dp->flood, f->head, p->len < VIRTQ_HEAD ? p->len : VIRTQ_HEAD);
 	copy.piece = &piece;
 	copy.npieces = 1;
-	if (up && !send_packet(dp, tx, &copy, f, room))
+	if (!up)	/* nobody else has looked at its header */
+		dp->batch.chain[p->chain].drop = segment_plan(&dp->plan, &copy, tx->vq->max_frame);
+	else if (!send_packet(dp, tx, &copy, f, room))
 		return false;
 	vd_limit_charge(&pol->storm, p->len, now_ns);
 	if (dp->batch.chain[p->chain].drop)
 		return true;
+	if (pol->isolated && !up) {
+		tx->stats->drop_uplink_down++;
+		return true;
+	}
 	tx->stats->count[DP_TO_GROUPS]++;
 	if (pol->isolated)
 		return true;

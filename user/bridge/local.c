@@ -187,6 +187,7 @@ static bool put_plain(struct datapath *dp, struct dp_port *d, struct virtq *vq, 
 		d->drop_hold += dp->plan.nframes - i;	/* the rest of it: what was delivered is not taken back */
 		break;
 	}
+	d->count[DP_FROM_PORTS] += dp->plan.nframes - 1;	/* it gets them one by one */
 	return true;
 }
 
@@ -248,6 +249,7 @@ unsigned local_deliver(struct datapath *dp, uint16_t dest, const struct local_ba
 {
 	struct dp_port *d = dp->port[dp_dest_port(dest)];
 	struct virtq *vq = port_rxq(d->port, dp_dest_pair(dest) % d->port->pairs);
+	const uint32_t rejected = dp->rejected;
 	unsigned done;
 
 	if (unlikely(!virtq_usable(vq)))
@@ -266,7 +268,7 @@ unsigned local_deliver(struct datapath *dp, uint16_t dest, const struct local_ba
 	if (virtq_publish(vq))
 		virtq_call(vq);
 	spin_unlock(&vq->lock);
-	d->count[DP_FROM_PORTS] += done;
+	d->count[DP_FROM_PORTS] += done - (dp->rejected - rejected);
 	return done;
 unusable:
 	d->drop_ring += b->n;
@@ -293,7 +295,7 @@ unsigned local_to_all(struct datapath *dp, const struct virtq_pkt *pkt, const st
 
 	for (uint32_t i = 0; i < dp->nport; i++) {
 		struct dp_port *d = dp->port[i];
-		uint64_t before;
+		uint64_t before, offered;
 		uint32_t pair;
 
 		if (!d || i == from || !READ_ONCE(d->port->map.enabled) || !policy_member(&d->port->policy, f->vlan) ||
@@ -301,10 +303,13 @@ unsigned local_to_all(struct datapath *dp, const struct virtq_pkt *pkt, const st
 			continue;
 		pair = READ_ONCE(d->port->map.route[0]) % d->port->pairs;
 		before = d->count[DP_DROP_RATE];
+		offered = d->count[DP_FROM_PORTS];
 		if (!virtq_usable(port_rxq(d->port, pair)) || !local_deliver(dp, dp_dest(i, pair), &one, now_ns))
 			d->drop_mcast++;
 		else
 			ports += before == d->count[DP_DROP_RATE];
+		if (wire)
+			d->count[DP_FROM_PORTS] = offered;
 	}
 	return ports;
 }
