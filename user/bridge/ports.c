@@ -142,6 +142,7 @@ static void del_from_workers(struct bridge *b, struct port *p)
 		datapath_del_port(b->dp[i], p);
 	if (b->worker[0].host)
 		from_host_forget(b->worker[0].host, p->index);
+	b->port[p->index] = NULL;
 	addresses_learn(b);	/* what they had to tell of it comes to nothing now, and later would be another's */
 	bridge_unpark(b);
 }
