@@ -88,6 +88,7 @@ void fdb_del(struct fdb *f, uint64_t key)
 uint32_t fdb_age(const struct fdb *f, uint64_t key, uint64_t now_ns)
 {
 	const struct fdb_slot *s = fdb_find(f, key);
+	int32_t age = s ? (int32_t)((uint32_t)(now_ns >> FDB_SEEN_SHIFT) - READ_ONCE(s->seen)) : 0;
 
-	return s ? (uint32_t)(now_ns >> FDB_SEEN_SHIFT) - READ_ONCE(s->seen) : 0;
+	return age > 0 ? (uint32_t)age : 0;	/* a worker's clock was read later than the caller's */
 }
