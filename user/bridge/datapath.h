@@ -130,7 +130,8 @@ enum dp_dest {
 
 /* What was read of a packet, once, and decided. */
 struct dp_fwd {
-	uint8_t head[VIRTQ_HEAD];	/* its first bytes; zeroes behind its end */
+	/* its first bytes; zeroes behind its end. On one cache line, or reading them after writing them takes long */
+	uint8_t head[VIRTQ_HEAD] __attribute__((aligned(2 * VIRTQ_HEAD)));
 	uint16_t dest;		/* enum dp_dest, or a queue pair */
 	uint16_t vlan;		/* on the wire, 0 = untagged */
 	bool tagged;		/* @head has that tag already */

@@ -32,14 +32,23 @@ static uint32_t copy_head(const struct virtq_pkt *pkt, uint8_t *to, uint32_t len
 	return done;
 }
 
-static inline void read_head(const struct virtq_pkt *pkt, struct dp_fwd *f)
+/* A packet's first bytes, anywhere in memory; in one register, so that they are read and written at once. */
+typedef uint64_t head_words __attribute__((vector_size(VIRTQ_HEAD), aligned(1), may_alias));
+
+static inline head_words read_head(const struct virtq_pkt *pkt, struct dp_fwd *f)
 {
+	head_words w;
+
 	if (likely(pkt->piece->iov_len >= VIRTQ_HEAD)) {
-		__builtin_memcpy(f->head, pkt->piece->iov_base, VIRTQ_HEAD);
-		return;
+		/* Volatile: the compiler must not look there again for what stands in @f. */
+		w = *(const volatile head_words *)pkt->piece->iov_base;
+		__builtin_memcpy(f->head, &w, VIRTQ_HEAD);
+		return w;
 	}
 	memset(f->head, 0, sizeof(f->head));
 	copy_head(pkt, f->head, sizeof(f->head));
+	__builtin_memcpy(&w, f->head, VIRTQ_HEAD);
+	return w;
 }
 
 /* The VLAN of its tag, 0 = it has none or a priority tag. False: there is no whole tag. */
@@ -218,6 +227,26 @@ static __attribute__((noinline)) uint16_t decide(struct datapath *dp, struct dp_
 	return dest;
 }
 
+/* The last packet's addresses as the first words of a packet. */
+struct last_words {
+	uint64_t first, rest;	/* @rest: 32 bits; more: there was none */
+};
+
+static inline struct last_words last_words(const struct dp_tx *tx)
+{
+	if (tx->last_dst == DP_NO_MAC)
+		return (struct last_words){ 0, UINT64_MAX };
+	return (struct last_words){ tx->last_dst | tx->last_src << 48, tx->last_src >> 16 };
+}
+
+/* Has it the last one's addresses, and no tag? */
+static inline bool as_the_last(head_words w, const struct last_words *last)
+{
+	static const uint16_t tag = __builtin_bswap16(VD_ETH_P_8021Q);
+
+	return w[0] == last->first && (uint32_t)w[1] == last->rest && (uint16_t)(w[1] >> 32) != tag;
+}
+
 /* What was decided for the last packet holds for this one, but for the queue pair. */
 static inline uint16_t decided(const struct datapath *dp, const struct dp_tx *tx, const struct virtq_pkt *pkt,
 			       struct dp_fwd *f)
@@ -245,6 +274,7 @@ uint16_t forward_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, uint64
 	const uint32_t generation = load_acquire(&dp->fdb->generation);
 	const bool note = flows_matter(tx->port);
 	uint16_t all = DP_TO_NOBODY;
+	struct last_words last;
 
 	/* Now and then anew: an address that was refused may be free by now, one that is used must not be forgotten. */
 	if (unlikely(generation != tx->generation || now_ns - tx->checked_ns >= DP_FORGET_NS)) {
@@ -252,16 +282,17 @@ uint16_t forward_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, uint64
 		tx->checked_ns = now_ns;
 		tx->last_dst = DP_NO_MAC;
 	}
+	last = last_words(tx);
 	for (unsigned i = 0; i < n; i++) {
 		const struct virtq_pkt *pkt = &dp->batch.pkt[i];
 		struct dp_fwd *f = &dp->fwd[i];
 
-		read_head(pkt, f);
-		if (likely(mac_load(f->head) == tx->last_dst && mac_load(f->head + MAC_LEN) == tx->last_src &&
-			   ether_type(f) != VD_ETH_P_8021Q))
+		if (likely(as_the_last(read_head(pkt, f), &last))) {
 			f->dest = decided(dp, tx, pkt, f);
-		else
+		} else {
 			f->dest = decide(dp, tx, pkt, f, now_ns);
+			last = last_words(tx);
+		}
 		if (unlikely(note) && f->dest != DP_TO_NOBODY)
 			note_flow(dp, tx, pkt, f, now_ns);
 		all = !i || f->dest == all ? f->dest : DP_TO_MANY;

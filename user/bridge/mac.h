@@ -10,13 +10,18 @@
 #define MAC_LEN 6
 #define MAC_STRLEN 18
 
-/* The address at @p as a number (byte order of the machine; only equality and the group bit matter). */
+/*
+ * The address at @p as a number (byte order of the machine; only equality and the group bit matter). Put together in
+ * registers: in memory, reading the whole would have to wait until both parts are written.
+ */
 static inline uint64_t mac_load(const uint8_t *p)
 {
-	uint64_t v = 0;
+	uint32_t low;
+	uint16_t high;
 
-	memcpy(&v, p, MAC_LEN);
-	return v;
+	memcpy(&low, p, sizeof(low));
+	memcpy(&high, p + sizeof(low), sizeof(high));
+	return (uint64_t)high << 32 | low;
 }
 
 static inline void mac_store(uint64_t mac, uint8_t p[MAC_LEN])
