@@ -120,8 +120,15 @@ static void reject(struct datapath *dp, struct dp_port *at, const struct virtq_p
 
 enum fit { FIT_AS_IT_IS, FIT_MADE_PLAIN, FIT_NEVER };
 
-/* Enters packet @p as number @k of the run for @vq, when it can go as it is. */
-static enum fit enter(struct datapath *dp, struct dp_port *d, const struct virtq *vq, const struct virtq_pkt *p,
+/* Nearly always: a plain packet in one piece, whose tag stays as it is. */
+static inline bool is_simple(const struct dp_port *d, const struct virtq_pkt *p, const struct dp_fwd *f)
+{
+	return asks_nothing(p) && p->npieces == 1 && p->len >= VIRTQ_HEAD &&
+	       (likely(!f->vlan) || !tag_change(f, policy_tagged(&d->port->policy, f->vlan)));
+}
+
+/* Enters packet @p as number @k of the run for @vq, when it can go as it is; it is not simple. */
+static __attribute__((noinline)) enum fit enter(struct datapath *dp, struct dp_port *d, const struct virtq *vq, const struct virtq_pkt *p,
 		      const struct dp_fwd *f, unsigned k, unsigned *pieces)
 {
 	int change = tag_change(f, policy_tagged(&d->port->policy, f->vlan));
@@ -129,12 +136,7 @@ static enum fit enter(struct datapath *dp, struct dp_port *d, const struct virtq
 	struct virtio_net_hdr_v1 asks = p->hdr;
 	uint32_t head_len = 0;
 
-	if (likely(asks_nothing(p))) {
-		if (likely(!change && p->npieces == 1 && p->len >= VIRTQ_HEAD)) {
-			dp->src[k] = (struct virtq_src){ p->piece->iov_base, p->len, NULL, f->head };
-			return FIT_AS_IT_IS;
-		}
-	} else {
+	if (!asks_nothing(p)) {
 		enum virtq_error e = segment_check(&dp->plan, p, vq->max_frame);
 
 		asks.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
@@ -158,7 +160,7 @@ static bool put_frame(struct datapath *dp, struct dp_port *d, struct virtq *vq, 
 		      uint32_t len)
 {
 	struct iovec piece = { frame, len };
-	struct virtq_pkt plain = { .chain = UINT16_MAX, .npieces = 1, .len = len, .piece = &piece };
+	const struct virtq_pkt plain = { .chain = UINT16_MAX, .npieces = 1, .len = len, .piece = &piece };
 	unsigned pieces = 0;
 
 	enter(dp, d, vq, &plain, f, 0, &pieces);
@@ -217,11 +219,16 @@ static unsigned deliver_runs(struct datapath *dp, struct dp_port *d, struct virt
 			limit = *d->port->rx_limit;
 		for (; i + m < b->n; m++) {
 			const struct virtq_pkt *p = &b->pkt[b->index[i + m]];
+			const struct dp_fwd *f = &b->fwd[b->index[i + m]];
 
 			limited = unlikely(has_limit) && !vd_limit_take(&limit, p->len, now_ns);
 			if (unlikely(limited))
 				break;
-			fit = enter(dp, d, vq, p, &b->fwd[b->index[i + m]], m, &pieces);
+			if (likely(is_simple(d, p, f))) {
+				dp->src[m] = (struct virtq_src){ p->piece->iov_base, p->len, NULL, f->head };
+				continue;
+			}
+			fit = enter(dp, d, vq, p, f, m, &pieces);
 			if (unlikely(fit))
 				break;
 		}

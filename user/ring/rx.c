@@ -87,20 +87,44 @@ static __always_inline uint16_t further(const struct virtq *vq, uint16_t ndesc, 
 	return packed ? packed_forward(vq, vq->next_avail, ndesc) : (uint16_t)(vq->next_avail + 1);
 }
 
-static __always_inline void put_fast(struct virtq *vq, const struct rx_slot *slot, const struct virtq_src *src,
-				     const bool packed)
+static inline bool is_fast(const struct rx_slot *slot, const struct virtq_src *src, uint32_t hdr_len)
+{
+	return slot->data && !src->more && slot->len >= (uint64_t)src->len + hdr_len;
+}
+
+/* Plain frames into chains of one descriptor, from the first on. Return: how many. */
+static __always_inline unsigned put_fast(struct virtq *vq, const struct rx_slot *slot, const struct virtq_src *src,
+					 unsigned n, const bool packed)
 {
 	static const struct virtio_net_hdr_mrg_rxbuf hdr = { .num_buffers = 1 };
+	const uint32_t hdr_len = vq->hdr_len;
+	uint16_t avail = vq->next_avail, used = vq->next_used;
+	uint64_t bytes = 0;
+	unsigned i;
 
-	if (likely(vq->hdr_len == sizeof(hdr)))
-		__builtin_memcpy(slot->data, &hdr, sizeof(hdr));
-	else
-		__builtin_memcpy(slot->data, &hdr, sizeof(hdr.hdr));
-	copy_bytes(slot->data + vq->hdr_len, src->data, src->len);
-	if (src->head)
-		__builtin_memcpy(slot->data + vq->hdr_len, src->head, VIRTQ_HEAD);
-	give_back(vq, slot->id, 1, src->len + vq->hdr_len, packed);
-	vq->next_avail = further(vq, 1, packed);
+	for (i = 0; i < n && likely(is_fast(&slot[i], &src[i], hdr_len)); i++) {
+		uint8_t *to = slot[i].data + hdr_len;
+		const uint32_t len = src[i].len;
+
+		if (likely(i + 1 < n && slot[i + 1].data))
+			copy_fetch_to(slot[i + 1].data, src[i + 1].len + sizeof(struct virtio_net_hdr_v1));
+		if (likely(hdr_len == sizeof(hdr)))
+			__builtin_memcpy(slot[i].data, &hdr, sizeof(hdr));
+		else
+			__builtin_memcpy(slot[i].data, &hdr, sizeof(hdr.hdr));
+		copy_bytes(to, src[i].data, len);
+		if (src[i].head)
+			__builtin_memcpy(to, src[i].head, VIRTQ_HEAD);
+		used = packed ? packed_stage(vq, used, slot[i].id, 1, len + hdr_len) :
+				split_stage(vq, used, slot[i].id, len + hdr_len);
+		avail = packed ? packed_forward(vq, avail, 1) : (uint16_t)(avail + 1);
+		bytes += len;
+	}
+	vq->next_avail = avail;
+	vq->next_used = used;
+	vq->stats.packets += i;
+	vq->stats.bytes += bytes;
+	return i;
 }
 
 enum put_result { PUT_DONE, PUT_DROPPED, PUT_WAIT, PUT_BROKEN };
@@ -281,31 +305,31 @@ static __always_inline unsigned rx_put(struct virtq *vq, const struct virtq_src 
 {
 	struct rx_slot slot[VIRTQ_BATCH];
 	uint16_t base = vq->next_avail;
-	unsigned ready, walked = 0, at = 0, i;
+	unsigned ready, walked = 0, at = 0, i = 0;
 
 	ready = look_ahead(vq, slot, src, n, packed);
 	if (unlikely(vq->broken))	/* nothing written now would be published */
 		return 0;
-	for (i = 0; i < n; i++) {
-		enum put_result r = PUT_DONE;
+	for (;;) {
+		enum put_result r;
 
-		if (likely(at + 1 < ready && i + 1 < n && slot[at + 1].data))
-			copy_fetch_to(slot[at + 1].data, src[i + 1].len + sizeof(struct virtio_net_hdr_v1));
-		if (likely(at < ready && slot[at].data && !src[i].more &&
-			   slot[at].len >= (uint64_t)src[i].len + vq->hdr_len)) {
-			put_fast(vq, &slot[at++], &src[i], packed);
-		} else {
-			r = packed ? put_slow_packed(vq, &src[i], &walked) : put_slow_split(vq, &src[i], &walked);
-			at = passed(vq, base, packed);
+		if (likely(at < ready)) {
+			unsigned run = n - i < ready - at ? n - i : ready - at;
+
+			i += put_fast(vq, &slot[at], &src[i], run, packed);
 		}
-		if (unlikely(r == PUT_WAIT || r == PUT_BROKEN))
-			break;
-		if (likely(r == PUT_DONE)) {
+		if (likely(i == n))
+			return i;
+		r = packed ? put_slow_packed(vq, &src[i], &walked) : put_slow_split(vq, &src[i], &walked);
+		if (r == PUT_WAIT || r == PUT_BROKEN)
+			return i;
+		if (r == PUT_DONE) {
 			vq->stats.packets++;
 			vq->stats.bytes += src[i].len;
 		}
+		i++;
+		at = passed(vq, base, packed);
 	}
-	return i;
 }
 
 /* A packet that found too few buffers is tried again when there are more of them, or when it is a shorter one. */
