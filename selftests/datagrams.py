@@ -4,6 +4,7 @@
 
 datagrams.py send ADDRESS PORT FILE SIZE plain|large    large: up to 40 at once, for kernel or device to cut
 datagrams.py receive PORT FILE SIZE plain|joined        joined: take several at once where they come so
+datagrams.py echo PORT                                  return each, until killed
 """
 import socket
 import struct
@@ -52,7 +53,18 @@ def receive(port, path, size, how):
                 return
 
 
-if sys.argv[1] == "send":
+def echo(port):
+    sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    sock.setsockopt(socket.SOL_SOCKET, SO_RCVBUFFORCE, 1 << 22)
+    sock.bind(("", port))
+    while True:
+        data, peer = sock.recvfrom(65536)
+        sock.sendto(data, peer)
+
+
+if sys.argv[1] == "echo":
+    echo(int(sys.argv[2]))
+elif sys.argv[1] == "send":
     address, port, path, size, how = sys.argv[2:]
     send(address, int(port), path, int(size), how)
 else:

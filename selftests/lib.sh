@@ -124,6 +124,64 @@ far_guest() { # PAIRS ARGUMENTS...; prints the summary as JSON
 # summary_is JSON EXPRESSION: a jq condition on a guest's summary, shown when it does not hold.
 summary_is() { [ "$(echo "$1" | jq "$2")" = true ] || { say "not so: $2 in $1"; return 1; }; }
 
+# --- several guests: number N has the port pN, its socket, its address and, as an interface, the namespace gN ---------
+
+mac_of() { printf '52:54:00:00:01:%02x' "$1"; }
+mac_of_nic() { ip -j link show dev nic0 | jq -r '.[].address'; }
+ip_of() { echo 10.77.0.$((10 + $1)); }
+in_ns() { local ns=$1; shift; nsenter --net=/run/netns/"$ns" "$@"; }
+# port NUMBER [KEYS]: what --port takes.
+port() { echo "name=p$1,socket=$WORK/p$1.sock${2:+,$2}"; }
+port_status() { status ".ports[] | select(.name == \"p$1\") | $2"; }
+port_status_is() { [ "$(port_status "$1" "$2" 2>/dev/null)" = "$3" ]; }
+# ports_are_up NUMBER...
+ports_are_up() {
+	local n
+	for n in "$@"; do wait_for 15 port_status_is "$n" .up true || return 1; done
+}
+# tap_guest NUMBER [DEVICE-ARGUMENTS]: an ordinary interface, tap0.
+tap_guest() {
+	local n=$1 ns=g$1; shift
+	ip netns add "$ns" || return 1
+	in_ns "$ns" ip link set lo up
+	in_ns "$ns" sh -c 'echo 1 >/proc/sys/net/ipv6/conf/all/disable_ipv6'
+	"$BUILD/viaduct-guest" "path=$WORK/p$n.sock,mac=$(mac_of "$n")${*:+,$*}" --tap tap0 --netns "$ns" >"$WORK/g$n.log" 2>&1 &
+	PEER[n]=$!
+	wait_for 10 in_ns "$ns" ip link show dev tap0 || return 1
+	in_ns "$ns" ip addr add "$(ip_of "$n")"/24 dev tap0
+	in_ns "$ns" ip link set tap0 up
+}
+# A guest that sends, counts or returns numbered frames; PEER_ARGS: more of the device.
+PEER=()
+peer() { # NUMBER ARGUMENTS...: until it ends; prints its summary
+	local n=$1; shift
+	"$BUILD/viaduct-guest" "path=$WORK/p$n.sock,mac=$(mac_of "$n")${PEER_ARGS:+,$PEER_ARGS}" --json "$@" 2>"$WORK/g$n.log" | tail -n 1
+}
+start_peer() { # NUMBER ARGUMENTS...: in the background
+	local n=$1; shift
+	"$BUILD/viaduct-guest" "path=$WORK/p$n.sock,mac=$(mac_of "$n")${PEER_ARGS:+,$PEER_ARGS}" --json "$@" >"$WORK/g$n.json" 2>"$WORK/g$n.log" &
+	PEER[n]=$!
+}
+# The end of a peer that was started; its summary is in $OUT.
+peer_ends() { wait "${PEER[$1]}"; OUT=$(tail -n 1 "$WORK/g$1.json"); }
+stop_peer() { kill -INT "${PEER[$1]}"; peer_ends "$1"; }
+all_came_back='.tx_packets == .returned and .lost == 0 and .reordered == 0 and .duplicated == 0 and .damaged == 0'
+
+# reaches NETNS ADDRESS: answers come.
+reaches() { in_ns "$1" ping -q -c "${3:-3}" -i 0.05 -W 2 "$2" >"$WORK/ping.log" 2>&1 || { cat "$WORK/ping.log" >&2; die "$1 does not reach $2"; }; }
+# Nothing that is sent there comes: by its address, for ARP would hide that.
+does_not_reach() { # NETNS IFACE ADDRESS MAC
+	in_ns "$1" ip neigh replace "$3" lladdr "$4" dev "$2"
+	! in_ns "$1" ping -q -c 2 -i 0.05 -W 0.3 "$3" >/dev/null 2>&1 || die "$1 reaches $3"
+}
+
+# Every frame that went from guest to guest is delivered, or in a counter. Only for ports that get nothing from the wire.
+forwarding_adds_up() {
+	status_is '[.ports[] | (.forwarded.from_this_host // 0) == .totals.rx_packets + .totals.rx_drops +
+		([.drops | .no_guest_buffers, .ring_not_running, .rate] | map(. // 0) | add)] | all' true ||
+		die "not all is counted: $(status '[.ports[] | {name, totals, forwarded, drops}]' | jq -c .)"
+}
+
 # Everything a clean exit must have removed.
 nothing_is_left() {
 	[ ! -e /sys/fs/bpf/viaduct/nic0 ] || { die "pins are left"; return 1; }
