@@ -5,6 +5,10 @@
  * takes its turns), with both kinds of rings. The uplink is the four functions
  * below.
  */
+#include <fcntl.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
 #include <sys/epoll.h>
 
 #include "base/clock.h"
@@ -529,6 +533,62 @@ static void a_call_fd_that_is_replaced_is_signalled_once_and_then_by_calls(void 
 	}
 }
 
+static void on_signal(int sig)
+{
+	(void)sig;
+}
+
+static uint32_t holds;
+
+/* A worker that has a ring of its own, and is inside the write to the call fd of another, which is full and blocks. */
+static void *hang_in_a_call(void *arg)
+{
+	struct bed *b = arg;
+	struct virtq *mine = port_vq(b->p, 3), *other = port_vq(b->p, 0);
+	uint64_t one = 1;
+
+	spin_lock(&mine->lock);
+	spin_lock(&other->lock);
+	WRITE_ONCE(other->call_since_ns, clock_now());
+	store_release(&holds, 1);
+	assert_int_equal(write(other->callfd, &one, sizeof(one)), -1);
+	WRITE_ONCE(other->call_since_ns, 0);
+	spin_unlock(&other->lock);
+	spin_unlock(&mine->lock);
+	return NULL;
+}
+
+static void whoever_has_a_ring_is_freed_from_the_call_fd_of_another(void **state)
+{
+	const struct sigaction rescue = { .sa_handler = on_signal };
+	struct bed *b = *state;
+	uint64_t full = UINT64_MAX - 1;
+	struct sigaction before;
+	int call, kick, own;
+
+	assert_int_equal(sigaction(SIGUSR2, &rescue, &before), 0);
+	call = say_event(b, VHOST_USER_SET_VRING_CALL, 0);
+	own = run(b, 0);
+	guest_reset(&b->g);
+	kick = run(b, 3);
+	count(call);
+	assert_int_equal(write(call, &full, sizeof(full)), sizeof(full));
+	assert_int_equal(fcntl(call, F_SETFL, 0), 0);
+	holds = 0;
+	assert_int_equal(pthread_create(&b->worker.thread, NULL, hang_in_a_call, b), 0);
+	b->worker.running = true;
+	while (!load_acquire(&holds))
+		sched_yield();
+	ask_base(b, 3);		/* comes back */
+	pthread_join(b->worker.thread, NULL);
+	b->worker.running = false;
+	ask_base(b, 0);
+	sigaction(SIGUSR2, &before, NULL);
+	close(call);
+	close(kick);
+	close(own);
+}
+
 /* --- the uplink's MTU --------------------------------------------------------------- */
 
 static void another_mtu_reaches_every_ring(void **state)
@@ -578,6 +638,7 @@ int main(void)
 		DP_BOTH(a_ring_whose_kick_fd_is_taken_away_is_polled),
 		DP_BOTH(the_kick_fd_of_an_rx_ring_is_never_waited_for),
 		DP_BOTH(a_call_fd_that_is_replaced_is_signalled_once_and_then_by_calls),
+		DP_BOTH(whoever_has_a_ring_is_freed_from_the_call_fd_of_another),
 		DP_BOTH(another_mtu_reaches_every_ring),
 		DP_BOTH(with_a_smaller_mtu_longer_frames_are_dropped_and_counted),
 	};

@@ -16,8 +16,6 @@
 #include "bridge/attach.h"
 #include "bridge/links.h"
 
-#define CALL_STUCK_NS (50 * NSEC_PER_MSEC)
-
 uint64_t attach_features(const struct port_config *cfg)
 {
 	uint64_t features = vnet_dependencies(PORT_FEATURES & ~cfg->without);
@@ -53,13 +51,41 @@ static void rescue_workers(struct bridge *b)
 			pthread_kill(b->worker[i].thread, SIGUSR2);
 }
 
+/* A worker that has been inside write() for long and could not leave it: without room, not just without a CPU. */
+static bool call_stuck(const struct virtq *vq, uint64_t now_ns)
+{
+	uint64_t since = READ_ONCE(vq->call_since_ns);
+	struct pollfd pfd = { .fd = READ_ONCE(vq->callfd), .events = POLLOUT };
+
+	if (!since || now_ns <= since || now_ns - since <= ATTACH_STUCK_NS)
+		return false;
+	return poll(&pfd, 1, 0) == 0;
+}
+
+void attach_rescue(struct bridge *b)
+{
+	const uint64_t now = clock_now();
+
+	for (uint32_t i = 0; i < b->nports; i++)
+		for (unsigned k = 0; b->port[i] && k < 2 * b->port[i]->pairs; k++)
+			if (call_stuck(port_vq(b->port[i], k), now)) {
+				rescue_workers(b);
+				return;
+			}
+}
+
+/* Whoever has it may be held by the call fd of another port, to which a packet of this one goes. */
 static void vq_lock(struct port *p, struct virtq *vq)
 {
-	while (!spin_trylock(&vq->lock)) {
-		uint64_t since = READ_ONCE(vq->call_since_ns);
+	uint64_t since = 0, now;
 
-		if (since && clock_now() - since > CALL_STUCK_NS)
-			rescue_workers(p->bridge);
+	while (!spin_trylock(&vq->lock)) {
+		now = clock_now();
+		since = since ? since : now;
+		if (now - since > ATTACH_STUCK_NS) {
+			attach_rescue(p->bridge);
+			since = now;
+		}
 		sched_yield();
 	}
 }
@@ -341,17 +367,6 @@ static void report_broken(struct port *p, unsigned index, enum virtq_error why)
 	if (s)
 		session_ring_broken(s, index);
 	attach_update(p);
-}
-
-/* A worker that has been inside write() for long and could not leave it: without room, not just without a CPU. */
-static bool call_stuck(const struct virtq *vq, uint64_t now_ns)
-{
-	uint64_t since = READ_ONCE(vq->call_since_ns);
-	struct pollfd pfd = { .fd = READ_ONCE(vq->callfd), .events = POLLOUT };
-
-	if (!since || now_ns <= since || now_ns - since <= CALL_STUCK_NS)
-		return false;
-	return poll(&pfd, 1, 0) == 0;
 }
 
 void attach_check(struct port *p, uint64_t now_ns)

@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include "bridge/attach.h"
 #include "bridge/state.h"
 
 void bridge_event(struct bridge *b, const char *event, const char *subject, const char *detail, int number)
@@ -24,7 +25,10 @@ struct dp_tx *bridge_tx(struct bridge *b, struct port *p, unsigned pair)
 void bridge_park(struct bridge *b)
 {
 	for (uint32_t i = 0; i < b->nworkers; i++)
-		worker_park(&b->worker[i]);
+		worker_pause(&b->worker[i]);
+	for (uint32_t i = 0; i < b->nworkers; i++)
+		while (!worker_parked(&b->worker[i], ATTACH_STUCK_NS))
+			attach_rescue(b);
 }
 
 void bridge_unpark(struct bridge *b)

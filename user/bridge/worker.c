@@ -275,29 +275,36 @@ static void doze(struct worker *w, const struct dp_result *res)
 	wait_events(w, timeout);
 }
 
-static long futex(uint32_t *word, int op, uint32_t value)
+static long futex(uint32_t *word, int op, uint32_t value, const struct timespec *timeout)
 {
-	return syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, NULL, NULL, 0);
+	return syscall(SYS_futex, word, op | FUTEX_PRIVATE_FLAG, value, timeout, NULL, 0);
 }
 
 /* Between two passes: nothing of a ring or a port is in our hands. */
 static void stay_parked(struct worker *w)
 {
 	store_release(&w->parked, 1);
-	futex(&w->parked, FUTEX_WAKE, 1);
+	futex(&w->parked, FUTEX_WAKE, 1, NULL);
 	while (load_acquire(&w->pause))
-		futex(&w->pause, FUTEX_WAIT, 1);
+		futex(&w->pause, FUTEX_WAIT, 1, NULL);
 	store_release(&w->parked, 0);
 }
 
-void worker_park(struct worker *w)
+void worker_pause(struct worker *w)
 {
 	if (!w->running)
 		return;
 	store_release(&w->pause, 1);
 	worker_wake(w);
-	while (!load_acquire(&w->parked))
-		futex(&w->parked, FUTEX_WAIT, 0);
+}
+
+bool worker_parked(struct worker *w, uint64_t ns)
+{
+	const struct timespec t = { .tv_sec = (time_t)(ns / NSEC_PER_SEC), .tv_nsec = (long)(ns % NSEC_PER_SEC) };
+
+	if (w->running && !load_acquire(&w->parked))
+		futex(&w->parked, FUTEX_WAIT, 0, &t);
+	return !w->running || load_acquire(&w->parked);
 }
 
 void worker_unpark(struct worker *w)
@@ -305,7 +312,7 @@ void worker_unpark(struct worker *w)
 	if (!w->running)
 		return;
 	store_release(&w->pause, 0);
-	futex(&w->pause, FUTEX_WAKE, 1);
+	futex(&w->pause, FUTEX_WAKE, 1, NULL);
 	/* It must not find the next park's word and this one's answer. */
 	while (load_acquire(&w->parked))
 		sched_yield();

@@ -76,11 +76,15 @@ void worker_stop(struct worker *w);
  */
 int worker_kickfd(struct worker *w, struct dp_tx *tx, int fd, bool add);
 
+/* Asks it to stay between two passes until worker_unpark(). Control thread. */
+void worker_pause(struct worker *w);
 /**
- * worker_park() - when it returns the worker is between two passes, and stays there until worker_unpark()
- * Control thread. Takes as long as a pass at most; ports, policies and data paths may be changed meanwhile.
+ * worker_parked() - waits until it is there
+ * @ns: so long at most; a pass takes less, unless a peer holds the worker
+ *
+ * Control thread. Return: true when it is: ports, policies and data paths may be changed.
  */
-void worker_park(struct worker *w);
+bool worker_parked(struct worker *w, uint64_t ns);
 void worker_unpark(struct worker *w);
 
 /**
