@@ -112,6 +112,7 @@ struct dp_tx {
 	uint8_t need;		/* chunks of room for the uplink that it waits for, 0 = for something else */
 	uint64_t idle_ns;	/* since when it is empty, 0 = it is not */
 	uint64_t hold_ns;	/* since when its packets wait for a receiver on this host, 0 = they do not */
+	uint16_t hold_dest;	/* for which */
 	/* the last packet with a destination of its own and no tag, and what came of it; last_dst DP_NO_MAC: none */
 	uint64_t last_dst, last_src;
 	uint64_t checked_ns;	/* when that was found out anew */

@@ -399,8 +399,9 @@ static unsigned send_local(struct datapath *dp, struct dp_tx *tx, uint16_t dest,
 	done = local_deliver(dp, dest, &b, now_ns);
 	if (likely(done == n || dp->contended)) {
 		tx->hold_ns = 0;
-	} else if (done || !tx->hold_ns) {
+	} else if (done || !tx->hold_ns || tx->hold_dest != dest) {
 		tx->hold_ns = now_ns;
+		tx->hold_dest = dest;
 	} else if (now_ns - tx->hold_ns > DP_LOCAL_HOLD_NS) {
 		/* It has taken nothing for long: until it does, what is for it is dropped. */
 		local_drop(dp, dest, n);
