@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * A data path between a kernel and guests that the test plays itself: one NIC
- * queue with its rings in memory, and two ports of two queue pairs, each ring
- * split or packed as the features say, with a driver in guest memory of its own.
+ * queue with its rings in memory, and two ports of two queue pairs (or up to four
+ * of any configuration), each ring split or packed as the features say, with a
+ * driver in guest memory of its own.
  * dp_check() is what must hold after every test: each frame of the ledger has
  * one owner, and every frame and packet that was offered was delivered or is in
  * a counter.
@@ -23,7 +24,8 @@
 #define DP_RING 256
 #define DP_FRAMES 512
 #define DP_CHUNK 2048
-#define DP_PORTS 2
+#define DP_PORTS 2	/* of the usual bed */
+#define DP_MOST 4	/* of any */
 #define DP_PAIRS 2
 #define DP_ROOM 80u
 #define DP_SHARE (DP_ROOM / 2)	/* of a port that is alone */
@@ -51,14 +53,17 @@ struct dp_bed {
 	struct nicq q;
 	struct fdb fdb;
 	struct vd_flow flow[VD_FLOW_ROW];
-	struct port *port[DP_PORTS];
-	struct dp_end rx[DP_PORTS][DP_PAIRS], tx[DP_PORTS][DP_PAIRS];
+	struct port *port[DP_MOST];
+	struct dp_end rx[DP_MOST][DP_PAIRS], tx[DP_MOST][DP_PAIRS];
 	struct datapath *dp;
 	struct dp_result res;
 	uint64_t now;
 	uint64_t wired;		/* frames put into the rx ring */
 	uint64_t never;		/* counted by the program, and lost before the ring */
 	uint64_t mcast;		/* handed over by datapath_deliver(), taken by rings */
+	uint64_t taken_back;	/* frames that waited for a port that was removed */
+	struct dp_port gone[DP_MOST];	/* counters of each port while it is removed */
+	uint64_t mute;		/* broadcasts that did not go to the uplink, because it was down */
 	uint64_t sent;		/* frames the kernel took from the tx ring */
 	uint64_t done[DP_RING];	/* sent, not yet completed */
 	unsigned ndone;
@@ -433,9 +438,32 @@ static inline void dp_kick(struct dp_bed *b, unsigned port, unsigned pair)
 	datapath_activate(b->dp, dp_tx_of(b, port, pair));
 }
 
+/* The data path's counters of a port, also while it is removed. */
 static inline struct dp_port *dp_port(struct dp_bed *b, unsigned port)
 {
-	return b->dp->port[port];
+	return b->dp->port[port] ? b->dp->port[port] : &b->gone[port];
+}
+
+/* Takes a port out of the data path; its guest and its rings stay. */
+static inline void dp_remove(struct dp_bed *b, unsigned port)
+{
+	b->gone[port] = *b->dp->port[port];
+	b->taken_back += b->gone[port].held;
+	b->gone[port].held = 0;
+	datapath_del_port(b->dp, b->port[port]);
+}
+
+/* Puts it in again, under the same number, with the counters it had. */
+static inline void dp_bring_back(struct dp_bed *b, unsigned port)
+{
+	struct dp_port *d;
+
+	guest_must(!datapath_add_port(b->dp, b->port[port], 1), "datapath_add_port");
+	d = b->dp->port[port];
+	memcpy(d->count, b->gone[port].count, sizeof(d->count));
+	d->drop_hold = b->gone[port].drop_hold;
+	d->drop_ring = b->gone[port].drop_ring;
+	d->drop_uplink_down = b->gone[port].drop_uplink_down;
 }
 
 /* --- set-up and what must hold afterwards ------------------------------------ */
@@ -452,28 +480,43 @@ static inline void dp_end_open(struct dp_end *e, struct virtq *vq, enum virtq_di
 	vq->enabled = 1;
 }
 
-/* UMEM chunks of @chunk bytes, and frames of up to @max bytes: with several chunks if they do not fit into one. */
-static inline void dp_open_with(struct dp_bed *b, uint64_t features, uint32_t chunk, uint32_t max)
+/* A NIC queue without ports. UMEM chunks of @chunk bytes; frames of up to @max bytes take several if they must. */
+static inline void dp_open_queue(struct dp_bed *b, uint32_t chunk, uint32_t max)
 {
-	const struct port_config cfg = { .pairs = DP_PAIRS };
-
 	memset(b, 0, sizeof(*b));
 	b->now = 1000000 * DP_MS;
 	guest_must(!nicq_init_memory(&b->q, DP_RING, DP_FRAMES, chunk), "nicq_init_memory");
 	b->q.sg = max > NICQ_MAX_FRAME(chunk);
 	nicq_refill(&b->q);
-	for (unsigned i = 0; i < DP_PORTS; i++) {
-		struct port *p = b->port[i] = port_create(i, &cfg);
-
-		guest_must(p, "port_create");
-		for (unsigned k = 0; k < DP_PAIRS; k++) {
-			dp_end_open(&b->rx[i][k], port_rxq(p, k), VIRTQ_RX, features, max);
-			dp_end_open(&b->tx[i][k], port_txq(p, k), VIRTQ_TX, features, max);
-		}
-		port_map(p, &p->map);
-	}
-	guest_must(!datapath_create(&b->q, b->flow, &b->fdb, b->port, DP_PORTS, 1, &b->dp), "datapath_create");
+	guest_must(!datapath_create(&b->q, b->flow, &b->fdb, NULL, 0, 1, &b->dp), "datapath_create");
 	b->dp->room = DP_ROOM;
+}
+
+/* Another port, its guest connected. @cfg: all but the queue pairs. */
+static inline void dp_open_port(struct dp_bed *b, unsigned i, const struct port_config *cfg, uint64_t features,
+				uint32_t max)
+{
+	struct port_config c = *cfg;
+	struct port *p;
+
+	c.pairs = DP_PAIRS;
+	p = b->port[i] = port_create(i, &c);
+	guest_must(p, "port_create");
+	for (unsigned k = 0; k < DP_PAIRS; k++) {
+		dp_end_open(&b->rx[i][k], port_rxq(p, k), VIRTQ_RX, features, max);
+		dp_end_open(&b->tx[i][k], port_txq(p, k), VIRTQ_TX, features, max);
+	}
+	port_map(p, &p->map);
+	guest_must(!datapath_add_port(b->dp, p, 1), "datapath_add_port");
+}
+
+static inline void dp_open_with(struct dp_bed *b, uint64_t features, uint32_t chunk, uint32_t max)
+{
+	const struct port_config cfg = { 0 };
+
+	dp_open_queue(b, chunk, max);
+	for (unsigned i = 0; i < DP_PORTS; i++)
+		dp_open_port(b, i, &cfg, features, max);
 }
 
 static inline void dp_open(struct dp_bed *b, uint64_t features)
@@ -505,25 +548,36 @@ static inline uint64_t dp_in_ring(struct dp_bed *b)
 	return n;
 }
 
-/* Every frame from the wire is with a guest, in a counter, on a list or in the ring. */
+/* Frames and packets that came to an end at a port's guest: it has them, or they are in a counter of its. */
+static inline uint64_t dp_ended(struct dp_bed *b, unsigned port)
+{
+	const struct dp_port *d = dp_port(b, port);
+	uint64_t n = d->drop_hold + d->drop_ring + d->count[DP_DROP_RATE] + d->count[DP_DROP_HEADER];
+
+	for (unsigned k = 0; k < DP_PAIRS; k++) {
+		const struct virtq_stats *s = &b->rx[port][k].vq->stats;
+
+		n += s->packets - s->gso_packets + s->gso_frames + dp_dropped(b->rx[port][k].vq);
+	}
+	return n;
+}
+
+/* Every frame from the wire, and every packet from this host, is with a guest, in a counter, on a list or in the ring. */
 static inline void dp_check_rx(struct dp_bed *b)
 {
-	uint64_t n = b->dp->drop_stray + dp_in_ring(b);
+	uint64_t n = b->dp->drop_stray + b->taken_back + dp_in_ring(b), local = 0;
 
-	for (unsigned i = 0; i < DP_PORTS; i++) {
+	for (unsigned i = 0; i < DP_MOST && b->port[i]; i++) {
 		struct dp_port *d = dp_port(b, i);
 		uint32_t listed = 0;
 
-		n += d->drop_hold + d->drop_ring + d->held;
-		for (unsigned k = 0; k < DP_PAIRS; k++) {
-			const struct virtq_stats *s = &b->rx[i][k].vq->stats;
-
-			n += s->packets - s->gso_packets + s->gso_frames + dp_dropped(b->rx[i][k].vq);
+		n += dp_ended(b, i) + d->held;
+		local += d->count[DP_FROM_PORTS];
+		for (unsigned k = 0; b->dp->port[i] && k < DP_PAIRS; k++)
 			listed += d->wait[k].count;
-		}
 		assert_int_equal(listed, d->held);
 	}
-	assert_int_equal(n, b->wired + b->mcast);
+	assert_int_equal(n, b->wired + b->mcast + local);
 }
 
 /* What a tx ring took is what its guest has back, as far as it goes: the positions of a broken one say nothing. */
@@ -540,16 +594,30 @@ static inline void dp_check_ring(struct dp_end *e)
 		assert_int_equal(chains, e->taken + guest_pending(&e->g));
 }
 
+/* Packets of a port's guest that did not go out, though its ring has nothing against them. */
+static inline uint64_t dp_kept_here(const struct dp_port *d)
+{
+	static const enum dp_count here[] = {
+		DP_TO_PORTS, DP_TO_THE_HOST, DP_DROP_LOCK, DP_DROP_VLAN, DP_DROP_STORM, DP_DROP_ISOLATED,
+		DP_DROP_LINK_LOCAL, DP_DROP_SELF,
+	};
+	uint64_t n = d->drop_uplink_down;
+
+	for (unsigned i = 0; i < sizeof(here) / sizeof(here[0]); i++)
+		n += d->count[here[i]];
+	return n;
+}
+
 /*
- * Every frame of a guest was taken by the kernel, is in the tx ring, in a counter, or still the guest's. Nothing that a
- * guest can write is looked at.
+ * Every frame of a guest was taken by the kernel, is in the tx ring, in a counter (those for others on this
+ * host included), or still the guest's. Nothing that a guest can write is looked at.
  */
 static inline void dp_check_sent(struct dp_bed *b)
 {
-	uint64_t left = 0, gone = b->q.stats.tx_errors, in_ring = 0;
+	uint64_t left = 0, gone = b->q.stats.tx_errors + b->mute, in_ring = 0;
 
-	for (unsigned i = 0; i < DP_PORTS; i++) {
-		gone += dp_port(b, i)->drop_uplink_down;
+	for (unsigned i = 0; i < DP_MOST && b->port[i]; i++) {
+		gone += dp_kept_here(dp_port(b, i));
 		for (unsigned k = 0; k < DP_PAIRS; k++) {
 			struct dp_end *e = &b->tx[i][k];
 			const struct virtq_stats *s = &e->vq->stats;
@@ -576,14 +644,14 @@ static inline void dp_check_hostile(struct dp_bed *b)
 static inline void dp_check(struct dp_bed *b)
 {
 	dp_check_hostile(b);
-	for (unsigned i = 0; i < DP_PORTS * DP_PAIRS; i++)
+	for (unsigned i = 0; i < DP_MOST * DP_PAIRS && b->port[i / DP_PAIRS]; i++)
 		dp_check_ring(&b->tx[i / DP_PAIRS][i % DP_PAIRS]);
 }
 
 static inline void dp_close(struct dp_bed *b)
 {
 	datapath_destroy(b->dp);
-	for (unsigned i = 0; i < DP_PORTS; i++) {
+	for (unsigned i = 0; i < DP_MOST && b->port[i]; i++) {
 		for (unsigned k = 0; k < DP_PAIRS; k++) {
 			virtq_stop(b->rx[i][k].vq);
 			virtq_stop(b->tx[i][k].vq);
