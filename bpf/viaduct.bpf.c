@@ -114,6 +114,14 @@ struct {
 	__type(value, struct vd_config);
 } config SEC(".maps");
 
+struct {
+	__uint(type, BPF_MAP_TYPE_ARRAY);
+	__uint(max_entries, VD_WIRE_SLOTS);
+	__uint(map_flags, BPF_F_MMAPABLE);
+	__type(key, __u32);
+	__type(value, __u64);
+} wire SEC(".maps");
+
 /* Number of NIC queues; set at load. */
 struct {
 	__uint(type, BPF_MAP_TYPE_XSKMAP);
@@ -156,6 +164,20 @@ static __always_inline int pass(struct xdp_md *ctx, int multicast)
 	host->packets++;
 	host->bytes += bpf_xdp_get_buff_len(ctx);
 	return XDP_PASS;
+}
+
+/* Whom the host hears is on the wire, and no guest can have its address: user/bridge/addresses.c. */
+static __always_inline void note_wire(const __u8 *src, const struct vd_config *cfg)
+{
+	__u64 mac = vd_load32(src) | (__u64)vd_load16(src + 4) << 32, now;
+	__u32 slot = vd_wire_slot(mac);
+	__u64 *e = bpf_map_lookup_elem(&wire, &slot);
+
+	if (!e || !READ_ONCE(cfg->note_wire))
+		return;
+	now = vd_wire_entry(mac, bpf_ktime_get_coarse_ns());
+	if (READ_ONCE(*e) != now)
+		*e = now;
 }
 
 static __always_inline int link_up(__u32 index)
@@ -461,16 +483,20 @@ int viaduct_xdp(struct xdp_md *ctx)
 		return drop(1);
 	if (data[0] & 1)
 		return pass(ctx, 1);
-	if (mac_equal(data, cfg->own_mac))
+	if (mac_equal(data, cfg->own_mac)) {
+		note_wire(data + 6, cfg);
 		return pass(ctx, 0);
+	}
 	tag = taken_tag(ctx, cfg);
 	vlan = vlan_of(data, end, tag);
 	port = find_port(data, vlan, cfg);
 	if (port == VD_PORT_NONE)
 		return drop(0);
 	st = port < VD_MAX_PORTS ? stats_of(port) : 0;
-	if (!st)
+	if (!st) {
+		note_wire(data + 6, cfg);
 		return pass(ctx, 0);
+	}
 	return to_port(ctx, port, vlan, tag, st, cfg);
 }
 

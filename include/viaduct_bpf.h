@@ -193,6 +193,7 @@ struct vd_config {
 	enum vd_unknown unknown;
 	__u32 max_frame;	/* longest frame a socket's buffer holds, bytes; 0 = no limit */
 	__u32 room;		/* frames that all ports of one NIC queue may have in flight; 0 = no limit */
+	__u32 note_wire;	/* 1: whom the host hears is from the wire; in generic mode guests may be among them */
 	__u32 restore_tag;	/* 1: the driver has taken the VLAN tag out of the frame, and says it beside it */
 	__u32 driver_hash;	/* 1: the driver is asked for the flow hash */
 	__u32 fdb_generation;	/* +1 after every change of fdb, and now and then without: see struct vd_last */
@@ -207,6 +208,37 @@ struct vd_last {
 	__u64 both;		/* of found and struct vd_fdb_key: half of one entry and half of another are found out */
 };
 
+/*
+ * wire: stations of the wire that the host hears: an address, and when, in one word: mac | time << 48, time in units of
+ * 2^28 ns, modulo 2^16 (about five hours). Direct-mapped, mmap-able. What guests sent does not come that way.
+ */
+#define VD_WIRE_SLOTS 4096
+#define VD_WIRE_SHIFT 28
+#define VD_WIRE_MAC 0xffffffffffffull
+
+static __inline __u32 vd_wire_slot(__u64 mac)
+{
+	return (__u32)(mac * 0x9e3779b97f4a7c15ull >> 40) & (VD_WIRE_SLOTS - 1);
+}
+
+static __inline __u64 vd_wire_entry(__u64 mac, __u64 now_ns)
+{
+	return mac | now_ns >> VD_WIRE_SHIFT << 48;
+}
+
+static __inline __u64 vd_wire_mac(__u64 e)
+{
+	return e & VD_WIRE_MAC;
+}
+
+/* When it was, ns, given that it was not long ago. */
+static __inline __u64 vd_wire_when(__u64 e, __u64 now_ns)
+{
+	__u64 ago = ((now_ns >> VD_WIRE_SHIFT) - (e >> 48)) & 0xffff;
+
+	return ((now_ns >> VD_WIRE_SHIFT) - ago) << VD_WIRE_SHIFT;
+}
+
 #ifndef __bpf__
 static_assert(sizeof(struct vd_meta) == 16, "metadata is 16 bytes: works native and generic");
 static_assert(sizeof(struct vd_link) == 64, "map format");
@@ -219,7 +251,7 @@ static_assert(sizeof(struct vd_vlans) == 512, "map format");
 static_assert(sizeof(struct vd_flow_key) == 8, "map format");
 static_assert(sizeof(struct vd_stats) == 96, "map format");
 static_assert(sizeof(struct vd_flow) == 128, "map format");
-static_assert(sizeof(struct vd_config) == 32, "map format");
+static_assert(sizeof(struct vd_config) == 36, "map format");
 static_assert(sizeof(struct vd_last) == 16, "map format");
 #endif
 

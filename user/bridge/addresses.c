@@ -13,7 +13,9 @@
 #include "bridge/addresses.h"
 #include "bridge/mac.h"
 
-#define MOVE_NS (2 * NSEC_PER_SEC)	/* an address stays with a port that has sent from it since */
+#define MOVE_NS (10 * NSEC_PER_SEC)	/* an address stays with a port that has sent from it since */
+#define ECHO_NS (2 * NSEC_PER_SEC)	/* what comes back from the wire so soon is a guest's own echo */
+#define CONFLICT_NS (2 * NSEC_PER_SEC)	/* a station that the host heard so lately is there */
 #define LOOK_NS NSEC_PER_SEC		/* how often addresses are looked through */
 #define SEEN_NS (1ull << FDB_SEEN_SHIFT)
 
@@ -27,7 +29,8 @@ static void take_out(struct bridge *b, struct port *p, uint64_t mac)
 	uint8_t addr[MAC_LEN];
 
 	mac_store(mac, addr);
-	fdb_del(&b->fdb, key_of(p, mac));
+	if (fdb_lookup(&b->fdb, key_of(p, mac)) == p->index)	/* it may be the host's by now */
+		fdb_del(&b->fdb, key_of(p, mac));
 	uplink_fdb_del(b->uplink, p->policy.key_vlan, addr);
 	uplink_filter(b->uplink, addr, false);
 	if (b->cfg.uplink.hw_steer)
@@ -41,7 +44,7 @@ static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kin
 
 	mac_store(mac, addr);
 	ret = uplink_filter(b->uplink, addr, true);
-	if (ret)
+	if (ret && ret != -ENODEV)	/* guests reach each other without a NIC, too */
 		return ret;
 	ret = fdb_set(&b->fdb, key_of(p, mac), p->index, clock_now());
 	/* The map last: from here on the program steers to the port. */
@@ -66,17 +69,39 @@ static void forget(struct bridge *b, struct port *p, unsigned i)
 	p->mac_session[i] = p->mac_session[p->nmac];
 }
 
-/* An address that another port learned gives way to one that is configured. */
-static void make_way(struct bridge *b, const struct port *self, uint64_t key)
+/* Do the VLANs of two ports' addresses meet? One that is in several has its addresses in all of them. */
+static bool vlans_meet(const struct policy *a, const struct policy *b)
 {
-	uint32_t owner = fdb_lookup(&b->fdb, key);
-	struct port *p = owner < VD_MAX_PORTS ? b->port[owner] : NULL;
+	if (a->key_vlan && b->key_vlan)
+		return a->key_vlan == b->key_vlan;
+	if (a->key_vlan || b->key_vlan)
+		return a->key_vlan ? policy_member(b, a->key_vlan) : policy_member(a, b->key_vlan);
+	return true;
+}
 
-	for (unsigned i = 0; p && p != self && i < p->nmac; i++)
-		if (key_of(p, p->mac[i]) == key) {
-			forget(b, p, i);
-			return;
-		}
+struct port *addresses_holder(struct bridge *b, const struct port *self, const struct policy *policy, uint64_t mac,
+			      unsigned *at)
+{
+	for (uint32_t i = 0; i < b->nports; i++) {
+		struct port *p = b->port[i];
+
+		if (!p || p == self || !vlans_meet(&p->policy, policy))
+			continue;
+		for (*at = 0; *at < p->nmac; ++*at)
+			if (p->mac[*at] == mac)
+				return p;
+	}
+	return NULL;
+}
+
+/* An address that other ports learned gives way. */
+static void make_way(struct bridge *b, const struct port *self, uint64_t mac)
+{
+	struct port *p;
+	unsigned at;
+
+	while ((p = addresses_holder(b, self, &self->policy, mac, &at)))
+		forget(b, p, at);
 }
 
 int addresses_open(struct bridge *b, struct port *p)
@@ -86,7 +111,7 @@ int addresses_open(struct bridge *b, struct port *p)
 	for (p->nmac = 0; p->nmac < p->cfg.nmac && !ret;) {
 		uint64_t mac = mac_load(p->cfg.mac[p->nmac]);
 
-		make_way(b, p, key_of(p, mac));
+		make_way(b, p, mac);
 		ret = enter(b, p, mac, VD_FDB_CONFIGURED);
 		if (!ret)
 			p->mac[p->nmac++] = mac;
@@ -140,16 +165,20 @@ static uint64_t silent_for(struct bridge *b, uint64_t key, uint64_t now_ns)
 	return fdb_age(&b->fdb, key, now_ns) * SEEN_NS;
 }
 
-static bool is_movable(struct bridge *b, uint64_t key, uint32_t owner)
+/* The program's record of those the host hears; when, 0 = it does not know. */
+static uint64_t heard_by_host(struct bridge *b, uint64_t mac, uint64_t now_ns)
 {
-	const struct port *p = owner < VD_MAX_PORTS ? b->port[owner] : NULL;
+	uint64_t e = READ_ONCE(uplink_maps(b->uplink)->wire[vd_wire_slot(mac)]);
 
-	return p && !p->cfg.nmac && (!p->connected || silent_for(b, key, clock_now()) > MOVE_NS);
+	return vd_wire_mac(e) == mac ? vd_wire_when(e, now_ns) : 0;
 }
 
 static void gather(struct bridge *b, struct port *p, const struct learn_request *r, struct learn_facts *facts)
 {
+	const uint64_t now = clock_now(), host = heard_by_host(b, r->mac, now);
+	struct port *owner;
 	uint8_t addr[MAC_LEN];
+	unsigned at;
 
 	mac_store(r->mac, addr);
 	*facts = (struct learn_facts){
@@ -159,7 +188,16 @@ static void gather(struct bridge *b, struct port *p, const struct learn_request 
 		.count = of_this_session(p),
 		.wire_ns = heard_from_wire(b, r->mac),
 	};
-	facts->movable = is_movable(b, key_of(p, r->mac), facts->owner);
+	/* What the host hears is no echo: guests' frames for it do not come from the wire. */
+	if (host && now - host < LEARN_WIRE_NS)
+		facts->wire_ns = r->when_ns - 1;
+	if (facts->owner == p->index)
+		return;
+	owner = addresses_holder(b, p, &p->policy, r->mac, &at);
+	if (!owner)
+		return;
+	facts->owner = owner->index;
+	facts->movable = !owner->cfg.nmac && silent_for(b, key_of(owner, r->mac), now) > MOVE_NS;
 }
 
 static void learn_it(struct bridge *b, struct port *p, const struct learn_request *r, uint32_t owner, const char *text)
@@ -170,7 +208,7 @@ static void learn_it(struct bridge *b, struct port *p, const struct learn_reques
 		log_at(LOG_LEVEL_INFO, &p->learning, "port %s: address %s moved here from port %s", p->cfg.name, text,
 		       b->port[owner]->cfg.name);
 		bridge_event(b, "address_moved", p->cfg.name, text, -1);
-		make_way(b, p, key_of(p, r->mac));
+		make_way(b, p, r->mac);
 		b->moves++;
 	}
 	make_room(b, p);
@@ -223,6 +261,17 @@ void addresses_learn(struct bridge *b)
 			learn_one(b, &r);
 }
 
+/* An address that the host has from now on is no port's any more, in no VLAN. */
+static void yield_to_host(struct bridge *b, uint64_t mac)
+{
+	for (uint32_t i = 0; i < b->nports; i++)
+		for (unsigned k = b->port[i] ? b->port[i]->nmac : 0; k--;)
+			if (b->port[i]->mac[k] == mac) {
+				log_warn("port %s: one of its addresses is the host's own now", b->port[i]->cfg.name);
+				forget(b, b->port[i], k);
+			}
+}
+
 void addresses_host(struct bridge *b)
 {
 	const uint8_t (*now)[6];
@@ -238,10 +287,17 @@ void addresses_host(struct bridge *b)
 			fdb_del(&b->fdb, mac_load(b->host_mac[i]));
 	}
 	for (k = 0; k < n; k++)
+		yield_to_host(b, mac_load(now[k]));
+	for (k = 0; k < n; k++)
 		if (fdb_set(&b->fdb, mac_load(now[k]), VD_PORT_HOST, 0))
 			log_error("no room for the host's address: guests reach it by the uplink only");
 	memcpy(b->host_mac, now, n * sizeof(now[0]));
 	b->nhost = n;
+	for (uint32_t i = 0; i < b->nports; i++)	/* a given address that was the host's may be free now */
+		if (b->port[i] && b->port[i]->nmac < b->port[i]->cfg.nmac) {
+			addresses_close(b, b->port[i]);
+			addresses_open(b, b->port[i]);
+		}
 }
 
 /* Why a learned address should go; NULL: it stays. */
@@ -252,8 +308,11 @@ static const char *outdated(struct bridge *b, struct port *p, uint64_t mac, uint
 	if (b->cfg.aging_s && silent > b->cfg.aging_s * NSEC_PER_SEC)
 		return "not used for long";
 	/* What comes back right after the guest sent it is its own echo. */
-	if (wire && wire + silent > now_ns + SEEN_NS + MOVE_NS)
+	if (wire && wire + silent > now_ns + SEEN_NS + ECHO_NS)
 		return "it is on the wire now";
+	wire = heard_by_host(b, mac, now_ns);
+	if (wire && now_ns - wire < CONFLICT_NS)
+		return "the host hears it from the wire";
 	return NULL;
 }
 

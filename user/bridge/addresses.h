@@ -13,11 +13,19 @@
 int addresses_open(struct bridge *b, struct port *p);
 /* Takes all addresses of a port out again. */
 void addresses_close(struct bridge *b, struct port *p);
-/* Handles what the workers ask to learn. */
+/**
+ * addresses_holder() - the port that has an address where a policy's VLANs are
+ * @self: is not meant
+ * @at: which of its addresses it is
+ * Return: NULL when there is none.
+ */
+struct port *addresses_holder(struct bridge *b, const struct port *self, const struct policy *policy, uint64_t mac,
+			      unsigned *at);
 /* The host's own addresses, for the workers: as the uplink knows them now. Every tick. */
 void addresses_host(struct bridge *b);
 /* Forgets what has not been used for long, or is elsewhere now. Every tick. */
 void addresses_age(struct bridge *b, uint64_t now_ns);
+/* Handles what the workers ask to learn. */
 void addresses_learn(struct bridge *b);
 
 #endif

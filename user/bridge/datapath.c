@@ -648,6 +648,16 @@ static void drop_waiting(struct datapath *dp, struct dp_port *d)
 	publish_position(dp, d);
 }
 
+void datapath_flush_port(struct datapath *dp, struct port *p)
+{
+	struct dp_port *d = dp->port[p->index];
+
+	if (!d)
+		return;
+	drop_waiting(dp, d);
+	d->first = READ_ONCE(dp->flow[p->index].seq);
+}
+
 void datapath_del_port(struct datapath *dp, struct port *p)
 {
 	struct dp_port *d = dp->port[p->index];

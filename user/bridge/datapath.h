@@ -36,6 +36,7 @@
 #define DP_HOLD_NS 100000000ull		/* longest wait of a frame for a guest without buffers */
 #define DP_RECONCILE_NS 20000000ull	/* sequence numbers missing for so long are lost */
 #define DP_FORGET_NS 1000000000ull	/* source addresses are looked at again after so long */
+#define DP_NOTES 32			/* flows that a port tells of in DP_LEARN_NS */
 #define DP_LEARN_NS 1000000ull		/* a port's requests to learn an address are so far apart */
 #define DP_LOCAL_HOLD_NS 10000000ull	/* longest wait of a guest's packets for another guest without buffers */
 #define DP_OUT_PIECES (VIRTQ_PIECES + 4 * VIRTQ_BATCH)
@@ -82,6 +83,8 @@ struct dp_port {
 	uint32_t snap_seq;	/* program's counter at snap_ns, for losses at the tail */
 	uint64_t snap_ns;
 	uint64_t learn_ns;	/* of the last request to learn */
+	uint64_t notes_ns;	/* since when @notes are left */
+	uint32_t notes;		/* flows that may still be told of until DP_LEARN_NS has passed */
 	/* counters, read by the control thread */
 	uint64_t lost;		/* between program and ring, from the sequence */
 	uint64_t without_meta;	/* frames that needed the lookup repeated */
@@ -242,6 +245,9 @@ int datapath_add_port(struct datapath *dp, struct port *p, uint32_t nqueues);
  * Control thread, the worker parked or not started.
  */
 void datapath_del_port(struct datapath *dp, struct port *p);
+
+/* What is on its way to the port goes nowhere: it was let in under another policy. Worker parked. */
+void datapath_flush_port(struct datapath *dp, struct port *p);
 
 /* Its addresses or its policy changed: nothing that was decided for it holds any longer. Worker parked. */
 void datapath_forget(struct datapath *dp, const struct port *p);

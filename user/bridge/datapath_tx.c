@@ -380,7 +380,6 @@ static unsigned send_mixed(struct datapath *dp, struct dp_tx *tx, unsigned n, un
 	}
 	dp->contended = stay;
 	dp->blocked |= dp->contended;
-	dp->blocked |= dp->contended;
 	return unlikely(stay) ? keep(dp, tx->vq, stay, n) : n;
 }
 

@@ -90,6 +90,19 @@ uint32_t forward_pair(const struct port *p, const struct virtq_pkt *pkt, const s
 	return port_pair(p, flow_hash(pkt, f, false));
 }
 
+/* A guest with flows without number keeps neither the control thread busy nor others' addresses out of the ring. */
+static bool may_note(struct datapath *dp, struct dp_port *d, uint64_t now_ns)
+{
+	if (now_ns - d->notes_ns >= DP_LEARN_NS) {
+		d->notes_ns = now_ns;
+		d->notes = DP_NOTES;
+	}
+	if (!d->notes || learn_waiting(dp->learn) > LEARN_RING / 2)
+		return false;
+	d->notes--;
+	return true;
+}
+
 /*
  * Automatic steering (virtio 1.3, 5.1.6.5.5): the pair on which a guest sends a flow is the one that gets it. What is
  * new is noted here, for packets from this host, and told the control thread, for the program's map.
@@ -101,7 +114,7 @@ static void note_flow(struct datapath *dp, struct dp_tx *tx, const struct virtq_
 	uint32_t want = port_flow_entry(hash, tx->pair, now_ns);
 	struct learn_request n = { .flow = true, .port = tx->port->index, .hash = hash, .pair = tx->pair };
 
-	if (likely(READ_ONCE(*slot) == want))
+	if (likely(READ_ONCE(*slot) == want) || !may_note(dp, tx->stats, now_ns))
 		return;
 	if (learn_push(dp->learn, &n)) {
 		WRITE_ONCE(*slot, want);

@@ -75,6 +75,12 @@ const char *learn_verdict_name(enum learn_verdict v);
 
 /* Worker: false when the ring is full. */
 bool learn_push(struct learn_ring *r, const struct learn_request *req);
+/* Worker: requests that wait, about. */
+static inline uint32_t learn_waiting(const struct learn_ring *r)
+{
+	return r->head - READ_ONCE(r->tail);
+}
+
 /* Control: false when it is empty. */
 bool learn_pop(struct learn_ring *r, struct learn_request *req);
 

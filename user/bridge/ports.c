@@ -49,6 +49,8 @@ static void update_unknown(struct bridge *b)
 		p = b->port[i];
 	if (p)
 		index = p->index;
+	else if (b->cfg.unknown_port[0])
+		log_warn("--unknown guest=%s: there is no such port now: what nobody knows passes to the host", b->cfg.unknown_port);
 	WRITE_ONCE(uplink_maps(b->uplink)->config->unknown_port, (uint16_t)index);
 	for (uint32_t i = 0; i < b->queues; i++)
 		WRITE_ONCE(b->dp[i]->unknown_port, index);
@@ -71,22 +73,25 @@ static int publish_policy(struct bridge *b, struct port *p)
 static int check_policy(struct bridge *b, const struct port *self, const struct port_config *cfg,
 			   const struct fail *why)
 {
-	const uint16_t vlan = cfg->have_trunk ? 0 : cfg->vlan;
 	int ret = cfg->vlan || cfg->have_trunk ? uplink_check_vlans(b->uplink, why) : 0;
+	struct policy policy;
 
 	if (ret)
 		return ret;
+	policy_set(&policy, cfg);
 	for (uint32_t i = 0; i < cfg->nmac; i++) {
-		uint32_t owner = fdb_lookup(&b->fdb, fdb_key(vlan, mac_load(cfg->mac[i])));
+		const struct port *owner;
 		char text[MAC_STRLEN];
+		unsigned at;
 
 		mac_format(cfg->mac[i], text);
 		if (uplink_is_host_mac(b->uplink, cfg->mac[i]))
 			return fail_with(why, -EADDRINUSE, "port %s: %s is the host's own address: give the guest another",
 					 cfg->name, text);
-		if (owner < VD_MAX_PORTS && b->port[owner] && b->port[owner] != self && b->port[owner]->cfg.nmac)
+		owner = addresses_holder(b, self, &policy, mac_load(cfg->mac[i]), &at);
+		if (owner && owner->cfg.nmac)
 			return fail_with(why, -EADDRINUSE, "port %s: %s is an address of port %s: give one of them another",
-					 cfg->name, text, b->port[owner]->cfg.name);
+					 cfg->name, text, owner->cfg.name);
 	}
 	return 0;
 }
@@ -143,8 +148,8 @@ static void del_from_workers(struct bridge *b, struct port *p)
 	if (b->worker[0].host)
 		from_host_forget(b->worker[0].host, p->index);
 	b->port[p->index] = NULL;
-	addresses_learn(b);	/* what they had to tell of it comes to nothing now, and later would be another's */
 	bridge_unpark(b);
+	addresses_learn(b);	/* what they had to tell of it comes to nothing now, and later would be another's */
 }
 
 static void remove_port(struct bridge *b, struct port *p)
@@ -155,8 +160,9 @@ static void remove_port(struct bridge *b, struct port *p)
 	addresses_close(b, p);
 	del_from_workers(b, p);
 	uplink_port_clear(b->uplink, index);
+	if (p->pairs > 1)
+		uplink_flow_pairs_forget(b->uplink, index);
 	links_clear_port(b, index);
-	b->port[index] = NULL;
 	while (b->nports && !b->port[b->nports - 1])
 		b->nports--;
 	port_destroy(p);
@@ -275,7 +281,14 @@ static bool same_addresses(const struct port_config *a, const struct port_config
 
 static void change_policy(struct bridge *b, struct port *p, const struct port_config *cfg)
 {
+	const bool reach = p->cfg.vlan != cfg->vlan || p->cfg.have_trunk != cfg->have_trunk ||
+			   memcmp(p->cfg.trunk, cfg->trunk, sizeof(cfg->trunk)) || p->cfg.isolated != cfg->isolated;
+
 	bridge_park(b);
+	for (uint32_t i = 0; i < b->queues && reach; i++)	/* what was on its way under the old policy */
+		datapath_flush_port(b->dp[i], p);
+	if (reach && b->worker[0].host)
+		from_host_forget(b->worker[0].host, p->index);
 	p->cfg = *cfg;
 	policy_set(&p->policy, cfg);
 	p->rx_limited = cfg->rx_bps || cfg->rx_pps;
@@ -329,7 +342,8 @@ int bridge_port_set(struct bridge *b, const char *name, const struct port_config
 		return fail_with(&why, ret, "port %s: cannot enter its addresses: %s", name, strerror(-ret));
 	}
 	ret = publish_policy(b, p);
-	change_mode(b, p);
+	if (cfg->steering != old.steering)
+		change_mode(b, p);
 	attach_update(p);
 	bridge_event(b, "port_changed", name, "", -1);
 	return ret ? fail_with(&why, ret, "port %s: cannot write the maps: %s", name, strerror(-ret)) : 0;
@@ -363,27 +377,37 @@ void bridge_ports_close(struct bridge *b)
 
 /* --- steering ------------------------------------------------------------------- */
 
+/* For workers, and for whoever asks. */
+static void take_steering(struct port *p, const struct vd_steering *s)
+{
+	if (!memcmp(s, &p->steering, sizeof(*s)))
+		return;
+	for (unsigned k = 0; k < VD_INDIRECTION; k++)
+		WRITE_ONCE(p->steering.pair[k], s->pair[k]);
+	WRITE_ONCE(p->steering.mode, s->mode);
+	p->cfg.steering = s->mode;
+}
+
 void bridge_ports_tick(struct bridge *b)
 {
 	for (uint32_t i = 0; i < b->nports; i++) {
 		struct port *p = b->port[i];
 		struct vd_steering s;
 
-		if (!p || p->pairs < 2 || !p->connected || uplink_steering_read(b->uplink, i, &s) ||
-		    !memcmp(&s, &p->steering, sizeof(s)))
-			continue;
-		for (unsigned k = 0; k < VD_INDIRECTION; k++)
-			WRITE_ONCE(p->steering.pair[k], s.pair[k]);
-		WRITE_ONCE(p->steering.mode, s.mode);
-		p->cfg.steering = s.mode;
+		if (p && p->pairs > 1 && p->connected && !uplink_steering_read(b->uplink, i, &s))
+			take_steering(p, &s);
 	}
 }
 
 int bridge_steer_get(struct bridge *b, const char *name, struct vd_steering *s)
 {
 	struct port *p = bridge_port_find(b, name);
+	int ret = p ? uplink_steering_read(b->uplink, p->index, s) : -ENOENT;
 
-	return p ? uplink_steering_read(b->uplink, p->index, s) : -ENOENT;
+	/* Whoever wrote it with other tools may have written any number; the program takes it modulo, too. */
+	for (unsigned i = 0; !ret && i < VD_INDIRECTION; i++)
+		s->pair[i] = (uint16_t)(s->pair[i] % p->pairs);
+	return ret;
 }
 
 int bridge_steer_set(struct bridge *b, const char *name, const struct vd_steering *s, char *err, size_t errlen)
@@ -401,6 +425,6 @@ int bridge_steer_set(struct bridge *b, const char *name, const struct vd_steerin
 	ret = uplink_steering(b->uplink, p->index, s);
 	if (ret)
 		return fail_with(&why, ret, "port %s: cannot write the steering map: %s", name, strerror(-ret));
-	bridge_ports_tick(b);
+	take_steering(p, s);
 	return 0;
 }

@@ -11,6 +11,7 @@
  * does not on all drivers), so the program id is looked up once a second, too.
  */
 #include <errno.h>
+#include <limits.h>
 #include <poll.h>
 #include <stdlib.h>
 #include <string.h>
@@ -560,9 +561,11 @@ unsigned linkmon_host_macs(const struct linkmon *m, uint8_t (*macs)[6], unsigned
 	unsigned i, n = 0;
 	bool *in, grown;
 
-	in = m->ifindex ? calloc(m->ndevs + 1, sizeof(*in)) : NULL;
-	if (!in)
+	if (!m->ifindex)
 		return 0;
+	in = calloc(m->ndevs + 1, sizeof(*in));
+	if (!in)
+		return UINT_MAX;
 	for (i = 0; i < m->ndevs; i++)
 		if (m->devs[i].ifindex == m->ifindex) {
 			in[i] = true;

@@ -44,6 +44,7 @@ static const char *const map_name[PROGRAM_MAPS] = {
 	[PROGRAM_STATS] = "stats",
 	[PROGRAM_FLOWS] = "flows",
 	[PROGRAM_CONFIG] = "config",
+	[PROGRAM_WIRE] = "wire",
 	[PROGRAM_XSKS] = "xsks",
 };
 static_assert(PROGRAM_MAPS < HOST_BPF_MAPS, "one entry ends the list");
@@ -355,7 +356,8 @@ int program_publish(struct program *p, const struct fail *why)
 	p->maps.flows = map_map(p, PROGRAM_FLOWS, sizeof(struct vd_flow) * p->queues * VD_FLOW_ROW);
 	p->maps.config = map_map(p, PROGRAM_CONFIG, sizeof(struct vd_config));
 	p->maps.limits = map_map(p, PROGRAM_LIMITS, sizeof(struct vd_limit) * VD_MAX_PORTS);
-	if (!p->maps.links || !p->maps.flows || !p->maps.limits || !p->maps.config)
+	p->maps.wire = map_map(p, PROGRAM_WIRE, sizeof(uint64_t) * VD_WIRE_SLOTS);
+	if (!p->maps.links || !p->maps.flows || !p->maps.limits || !p->maps.wire || !p->maps.config)
 		return fail_with(why, -ENOMEM, "cannot map the BPF maps: %s", strerror(errno));
 	/* Alive before anybody can see it. */
 	p->maps.links[0].heartbeat_ns = clock_now();
@@ -390,6 +392,8 @@ void program_close(struct program *p)
 		munmap(p->maps.links, p->map_len[PROGRAM_LINKS]);
 	if (p->maps.flows)
 		munmap(p->maps.flows, p->map_len[PROGRAM_FLOWS]);
+	if (p->maps.wire)
+		munmap(p->maps.wire, p->map_len[PROGRAM_WIRE]);
 	if (p->maps.limits)
 		munmap(p->maps.limits, p->map_len[PROGRAM_LIMITS]);
 	if (p->maps.config)

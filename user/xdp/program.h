@@ -24,6 +24,7 @@ enum program_map {
 	PROGRAM_PINNED,			/* the maps before this one are pinned */
 	PROGRAM_FLOWS = PROGRAM_PINNED,
 	PROGRAM_CONFIG,
+	PROGRAM_WIRE,
 	PROGRAM_XSKS,
 	PROGRAM_MAPS
 };

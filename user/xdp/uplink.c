@@ -277,6 +277,8 @@ static void sync_host_macs(struct uplink *u)
 	struct vd_fdb_value host = { .port = VD_PORT_HOST, .kind = VD_FDB_HOST };
 	struct vd_fdb_key key = { 0 };
 
+	if (n > UPLINK_HOST_MACS)	/* out of memory: those that are known stay */
+		return;
 	for (i = 0; i < u->nhost; i++) {
 		for (k = 0; k < n && memcmp(u->host_mac[i], now[k], 6); k++)
 			;
@@ -302,6 +304,7 @@ static void sync_config(struct uplink *u)
 	WRITE_ONCE(c->unknown, u->cfg.unknown);
 	WRITE_ONCE(c->max_frame, u->info.max_frame);
 	WRITE_ONCE(c->driver_hash, u->info.driver_hash);
+	WRITE_ONCE(c->note_wire, u->info.mode != VD_MODE_GENERIC);
 	WRITE_ONCE(c->restore_tag, u->info.vlan_tags == UPLINK_TAGS_RESTORED);
 	if (l->mtu + 14 > u->info.max_frame && l->mtu != u->warned_mtu) {
 		u->warned_mtu = l->mtu;
@@ -581,7 +584,7 @@ int uplink_fdb_del(struct uplink *u, uint16_t vlan, const uint8_t mac[6])
 {
 	struct vd_fdb_key key = { .vlan = vlan };
 
-	if (uplink_is_host_mac(u, mac))
+	if (!vlan && uplink_is_host_mac(u, mac))
 		return -EADDRINUSE;
 	memcpy(key.mac, mac, 6);
 	return fdb_change(u, &key, NULL);
@@ -606,8 +609,9 @@ int uplink_hw_steer(struct uplink *u, const uint8_t mac[6], uint32_t queue, bool
 
 	if (add && queue >= u->info.queues)
 		return -EINVAL;
-	if (d)
-		settings_rename(&u->settings, d->name);
+	if (!d)		/* its name may be another's by now */
+		return -ENODEV;
+	settings_rename(&u->settings, d->name);
 	return add ? hwsteer_set(&u->settings.hwsteer, mac, queue) : hwsteer_del(&u->settings.hwsteer, mac);
 }
 
@@ -648,7 +652,7 @@ int uplink_flow_pair(struct uplink *u, uint32_t port, uint32_t hash, uint32_t pa
 }
 
 /* The map's keys are gone through once; what is new meanwhile is not this port's: it sends no more. */
-static void forget_flows(struct uplink *u, uint32_t port)
+void uplink_flow_pairs_forget(struct uplink *u, uint32_t port)
 {
 	const int fd = u->program.fds.map[PROGRAM_FLOW_PAIRS];
 	struct vd_flow_key key, next;
@@ -671,7 +675,6 @@ void uplink_port_clear(struct uplink *u, uint32_t port)
 	uplink_port(u, port, &none);
 	uplink_port_vlans(u, port, &nowhere);
 	uplink_steering(u, port, &no_table);
-	forget_flows(u, port);
 	memset(&u->program.maps.limits[port], 0, sizeof(u->program.maps.limits[port]));
 	memset(u->percpu, 0, (size_t)u->cpus * sizeof(*u->percpu));
 	port_update(u, PROGRAM_STATS, port, u->percpu);

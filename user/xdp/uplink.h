@@ -100,6 +100,7 @@ struct uplink_maps {
 	struct vd_link *links;		/* 1 + VD_MAX_PORTS */
 	struct vd_flow *flows;		/* queues * VD_FLOW_ROW */
 	struct vd_limit *limits;	/* VD_MAX_PORTS */
+	uint64_t *wire;			/* VD_WIRE_SLOTS */
 	struct vd_config *config;
 };
 
@@ -160,8 +161,10 @@ int uplink_port(struct uplink *u, uint32_t port, const struct vd_port *p);
 int uplink_port_vlans(struct uplink *u, uint32_t port, const struct vd_vlans *v);
 /* On which pair a port's guest sends the flow. */
 int uplink_flow_pair(struct uplink *u, uint32_t port, uint32_t hash, uint32_t pair);
+/* Forgets all flows of a port that is gone. Takes as long as there are entries of all ports. */
+void uplink_flow_pairs_forget(struct uplink *u, uint32_t port);
 /**
- * uplink_port_clear() - nothing of a port that was stays in the maps: counters, flows, VLANs, limits
+ * uplink_port_clear() - nothing of a port that was stays in the maps: counters, VLANs, limits
  * Before its index is used anew.
  */
 void uplink_port_clear(struct uplink *u, uint32_t port);
