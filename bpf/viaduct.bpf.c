@@ -192,10 +192,15 @@ static __always_inline int mac_equal(const __u8 *a, const __u8 *b)
 	return vd_load32(a) == vd_load32(b) && vd_load16(a + 4) == vd_load16(b + 4);
 }
 
-union fdb_word {
-	struct vd_fdb_key key;
-	__u64 word;
-};
+/* struct vd_fdb_key in one register: put together on the stack it could not be read back before all stores are done. */
+static __always_inline __u64 fdb_word(const __u8 *mac, __u16 vlan)
+{
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	return (__u64)vd_load16(mac + 4) << 48 | (__u64)vd_load32(mac) << 16 | vlan;
+#else
+	return (__u64)vlan << 48 | (__u64)vd_load32(mac) << 16 | vd_load16(mac + 4);
+#endif
+}
 
 static __always_inline __u64 both_of(__u64 found, __u64 key)
 {
@@ -208,21 +213,18 @@ static __always_inline __u32 look_up(const __u8 *dst, __u16 vlan, const struct v
 	/* Before the table: what changes after this makes the generation old. */
 	__u32 zero = 0, generation = READ_ONCE(cfg->fdb_generation);
 	struct vd_last *l = bpf_map_lookup_elem(&last, &zero);
-	union fdb_word key = {};
+	__u64 found, key, word = fdb_word(dst, vlan);
 	struct vd_fdb_value *v;
-	__u64 found, word;
 
-	__builtin_memcpy(key.key.mac, dst, sizeof(key.key.mac));
-	key.key.vlan = vlan;
-	word = key.word;
 	if (!l)
 		return VD_PORT_NONE;
 	found = READ_ONCE(l->found);
 	if (found >> 32 == generation && READ_ONCE(l->both) == both_of(found, word))
 		return (__u32)found;
+	key = word;
 	v = bpf_map_lookup_elem(&fdb, &key);
 	if (!v && vlan) {
-		key.key.vlan = 0;
+		key = fdb_word(dst, 0);
 		v = bpf_map_lookup_elem(&fdb, &key);
 	}
 	if (!v)
@@ -358,25 +360,28 @@ static __always_inline int put_tag(struct xdp_md *ctx, __u32 tag)
 static __always_inline __u16 choose_pair(struct xdp_md *ctx, __u32 port, const struct vd_port *p,
 					 const struct vd_config *cfg, __u32 *hash)
 {
-	const struct vd_steering *steer = bpf_map_lookup_elem(&steering, &port);
-	__u32 pair = 0;
+	const struct vd_steering *steer;
+	__u32 pair;
+	int automatic;
 
-	if (READ_ONCE(p->enabled) > 1 && steer) {
-		int automatic = READ_ONCE(steer->mode) == VD_STEER_AUTO;
+	if (READ_ONCE(p->enabled) < 2)
+		return p->route[0];
+	steer = bpf_map_lookup_elem(&steering, &port);
+	if (!steer)
+		return p->route[0];
+	automatic = READ_ONCE(steer->mode) == VD_STEER_AUTO;
+	/* What the guest sends is hashed by us, so what it gets must be, too. */
+	if (automatic || !driver_hash(ctx, cfg, hash))
+		*hash = vd_flow_hash_range((void *)(long)ctx->data, (void *)(long)ctx->data_end, 0);
+	if (automatic) {
+		struct vd_flow_key key = { .hash = *hash, .port = port };
+		__u32 *sent = bpf_map_lookup_elem(&flow_pairs, &key);
 
-		/* What the guest sends is hashed by us, so what it gets must be, too. */
-		if (automatic || !driver_hash(ctx, cfg, hash))
-			*hash = vd_flow_hash_range((void *)(long)ctx->data, (void *)(long)ctx->data_end, 0);
-		if (automatic) {
-			struct vd_flow_key key = { .hash = *hash, .port = port };
-			__u32 *sent = bpf_map_lookup_elem(&flow_pairs, &key);
-
-			pair = sent ? READ_ONCE(*sent) & (VD_MAX_PAIRS - 1) : 0;
-			if (sent && p->route[pair] == pair)
-				return (__u16)pair;
-		}
-		pair = READ_ONCE(steer->pair[*hash & (VD_INDIRECTION - 1)]) & (VD_MAX_PAIRS - 1);
+		pair = sent ? READ_ONCE(*sent) & (VD_MAX_PAIRS - 1) : 0;
+		if (sent && p->route[pair] == pair)
+			return (__u16)pair;
 	}
+	pair = READ_ONCE(steer->pair[*hash & (VD_INDIRECTION - 1)]) & (VD_MAX_PAIRS - 1);
 	return p->route[pair];
 }
 
