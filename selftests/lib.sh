@@ -109,11 +109,11 @@ pings() { # NETNS-FUNCTION ADDRESS [COUNT]
 }
 
 # A second bridge at the wire's end of the veth, with a guest of its own: a guest to send from, whose frames
-# are numbered and checked. start_far_bridge [PAIRS]; then far_guest ARGUMENTS...
+# are numbered and checked. start_far_bridge [PAIRS]; then far_guest ARGUMENTS... FAR_KEYS: more of its port.
 FAR_SOCK=$WORK/far.sock FAR_MAC=52:54:00:00:00:0a
 start_far_bridge() {
 	: >"$WORK/far.log"
-	in_wire "$BUILD/viaduct" run --uplink wire0 --port "name=far,socket=$FAR_SOCK,queues=${1:-1},mac=$FAR_MAC" >"$WORK/far.log" 2>&1 &
+	in_wire "$BUILD/viaduct" run --uplink wire0 --port "name=far,socket=$FAR_SOCK,queues=${1:-1},mac=$FAR_MAC${FAR_KEYS:+,$FAR_KEYS}" >"$WORK/far.log" 2>&1 &
 	FAR_PID=$!
 	wait_for 20 grep -q ' ready' "$WORK/far.log" || { cat "$WORK/far.log" >&2; return 1; }
 }

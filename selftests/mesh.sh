@@ -117,9 +117,9 @@ listens() { in_ns "$1" ss -ltn | grep -q ":$2 "; }
 # carries FROM TO BYTES: a file over TCP, compared.
 carries() {
 	local pid
-	in_ns "g$2" "$TOP/selftests/blob.py" receive 7001 "$WORK/back" & pid=$!
+	in_ns "g$2" timeout 60 "$TOP/selftests/blob.py" receive 7001 "$WORK/back" & pid=$!
 	wait_for 10 listens "g$2" 7001 || return 1
-	in_ns "g$1" nc -N "$(ip_of "$2")" 7001 <"$WORK/part" >/dev/null; wait $pid
+	in_ns "g$1" timeout 60 nc -N "$(ip_of "$2")" 7001 <"$WORK/part" >/dev/null; wait $pid
 	cmp "$WORK/part" "$WORK/back" || die "$3 bytes from g$1 to g$2"
 }
 mean_length() { port_status "$1" ".totals | .$2_bytes / .$2_packets | floor"; }
