@@ -54,7 +54,7 @@ const struct uplink_link *linkmon_state(const struct linkmon *m);
  * @macs: room for @max of them
  *
  * Above it are its master (bond, bridge, ...), devices made on top of it (VLAN, macvlan, ...), and so on.
- * Return: number of different addresses written.
+ * Return: number of different addresses written; UINT_MAX when out of memory.
  */
 unsigned linkmon_host_macs(const struct linkmon *m, uint8_t (*macs)[6], unsigned max);
 
