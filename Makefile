@@ -97,7 +97,7 @@ $(BUILD)/selftests/%: selftests/%.c selftests/xdp_env.c $(wildcard selftests/*.h
 
 unit: $(TESTS:%=$(BUILD)/tests/%)
 fuzzers: $(FUZZERS:%=$(BUILD)/tests/%)
-rootprogs: $(BUILD)/selftests/prog_verdicts $(BUILD)/selftests/uplink_veth $(BUILD)/selftests/uplink_features \
+rootprogs: $(BUILD)/selftests/prog_verdicts $(BUILD)/selftests/prog_ports $(BUILD)/selftests/uplink_veth $(BUILD)/selftests/uplink_features \
 	$(BUILD)/selftests/uplink_tags $(BUILD)/selftests/uplink_host $(BUILD)/selftests/uplink_settings \
 	$(BUILD)/selftests/offload_corpus
 

@@ -63,7 +63,7 @@ for t in tests/fuzz_*.c; do
 done
 [ "$(id -u)" = 0 ] || { echo "selftests need root: sudo make check"; FAILED=$((FAILED + 1)); finish; }
 echo "== XDP program and uplink (root)"
-for t in prog_verdicts uplink_veth uplink_features uplink_tags uplink_host uplink_settings offload_corpus; do cmocka $t "$BUILD/selftests/$t"; done
+for t in prog_verdicts prog_ports uplink_veth uplink_features uplink_tags uplink_host uplink_settings offload_corpus; do cmocka $t "$BUILD/selftests/$t"; done
 echo "== documents"
 one "man pages are clean" mandoc -Tlint -Werror doc/viaduct.8 doc/viaduct-guest.1
 echo "== selftests with real front-ends (root)"

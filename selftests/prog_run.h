@@ -25,8 +25,8 @@
 
 #define QUEUES 4
 
-static const uint8_t guest_mac[6] = { 0x52, 0x54, 0, 0, 0, 1 };
-static const uint8_t other_mac[6] = { 0x52, 0x54, 0, 0, 0, 9 };
+static const uint8_t guest_mac[6] __attribute__((unused)) = { 0x52, 0x54, 0, 0, 0, 1 };
+static const uint8_t other_mac[6] __attribute__((unused)) = { 0x52, 0x54, 0, 0, 0, 9 };
 
 static struct loop *loop;
 static struct uplink *up;

@@ -348,6 +348,23 @@ static void the_drivers_hash_is_taken_when_asked_for(void **state)
 	assert_nothing_left();
 }
 
+/* Flows are known by the hash of what the guest sends, and that is ours. */
+static void where_flows_are_followed_the_hash_is_ours(void **state)
+{
+	struct uplink_config cfg = config();
+	struct vd_steering s;
+	uint32_t ours, hash;
+
+	(void)state;
+	cfg.rx_hash = UPLINK_HELPER_DRIVER;
+	open_with(&cfg);
+	assert_int_equal(uplink_steering_read(up, 0, &s), 0);
+	s.mode = VD_STEER_AUTO;
+	assert_int_equal(uplink_steering(up, 0, &s), 0);
+	hash = received_hash(&ours);
+	assert_int_equal(hash, ours);
+}
+
 static void by_itself_a_hash_that_the_driver_computes_in_software_is_not_taken(void **state)
 {
 	const struct uplink_config cfg = config();
@@ -717,6 +734,7 @@ int main(void)
 		jumbo(generic_mode_carries_long_frames_or_says_why_not),
 		plain(an_mtu_beyond_the_limit_is_refused_with_the_mend),
 		plain(the_drivers_hash_is_taken_when_asked_for),
+		plain(where_flows_are_followed_the_hash_is_ours),
 		plain(by_itself_a_hash_that_the_driver_computes_in_software_is_not_taken),
 		plain(generic_mode_has_no_driver_to_ask_for_a_hash),
 		jumbo(the_drivers_hash_goes_with_long_frames),
