@@ -89,7 +89,9 @@ static void show_nic(const json_t *u, FILE *out)
 	if (v) {
 		show_add(&vt, "tag stripping %s (was %s), tag filter %s (was %s)%s", show_str(v, "rxvlan_now"),
 			 show_str(v, "rxvlan_before"), show_str(v, "filter_now"), show_str(v, "filter_before"),
-			 show_yes(v, "fixed") ? "; cannot be switched off: tagged frames lose their tag" : "");
+			 !strcmp(show_str(v, "tags"), "restored") ? "; tags are put back" : "");
+		if (!strcmp(show_str(v, "tags"), "lost"))
+			show_add(&vt, "; tags are lost: %s", show_str(v, "tags_why_lost"));
 		show_line(out, "VLAN", &vt);
 	}
 }

@@ -140,6 +140,12 @@ static void put_helper(json_t *o, const char *key, const char *by, const char *w
 	json_object_set_new(o, key, h);
 }
 
+static const char *const tags_name[] = {
+	[UPLINK_TAGS_INLINE] = "inline",
+	[UPLINK_TAGS_RESTORED] = "restored",
+	[UPLINK_TAGS_LOST] = "lost",
+};
+
 /* What is done with the NIC when it is asked for. */
 static void put_nic(json_t *o, const struct uplink_info *info)
 {
@@ -194,6 +200,8 @@ static json_t *uplink_json(struct bridge *b)
 	put_str(vlan, "filter_before", on_off(info->rxvlan_filter_before));
 	put_str(vlan, "filter_now", on_off(info->rxvlan_filter_now));
 	put_bool(vlan, "fixed", info->rxvlan_fixed);
+	put_str(vlan, "tags", tags_name[info->vlan_tags]);
+	put_str(vlan, "tags_why_lost", info->vlan_tags_why);
 	json_object_set_new(o, "vlan", vlan);
 	put_nic(o, info);
 	for (uint32_t i = 0; i < b->queues; i++)
