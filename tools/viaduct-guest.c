@@ -209,6 +209,8 @@ static uint64_t budget(struct guest *g)
 		g->paced = 0;
 		due = BATCH;
 	}
+	if (due <= g->paced)	/* a batch that was sent early counts */
+		return 0;
 	return due - g->paced < n ? due - g->paced : n;
 }
 
