@@ -13,31 +13,32 @@
 #include "viaduct_steer.h"
 
 #define VD_LIMIT_SHIFT 20		/* costs are in nanoseconds << VD_LIMIT_SHIFT */
+#define VD_LIMIT_TICK 6			/* times are in nanoseconds << VD_LIMIT_TICK: short frames take few of them */
 #define VD_LIMIT_BURST_NS 10000000u	/* what may come at once: so much of the rate, but at least: */
 #define VD_LIMIT_MIN_BYTES 131072u	/* two of the longest packets */
 #define VD_LIMIT_MIN_FRAMES 64u
 
 /* limits[port]: mmap-able. Of frames to the guest. */
 struct vd_limit {
-	__u64 bit_due, frame_due;	/* ns, CLOCK_MONOTONIC */
+	__u64 bit_due, frame_due;	/* ticks, CLOCK_MONOTONIC */
 	__u64 byte_cost, frame_cost;	/* ns << VD_LIMIT_SHIFT; 0 = no limit */
-	__u64 bit_burst, frame_burst;	/* ns */
+	__u64 bit_burst, frame_burst;	/* ticks */
 	__u64 reserved[2];
 };
 
 VD_INLINE int vd_limit_late(const __u64 *due, __u64 burst, __u64 now_ns)
 {
-	return *(const volatile __u64 *)due > now_ns + burst;
+	return *(const volatile __u64 *)due > (now_ns << VD_LIMIT_TICK) + burst;
 }
 
 /* A due time in the past is no credit beyond the burst. */
 VD_INLINE void vd_limit_move(__u64 *due, __u64 cost, __u64 now_ns)
 {
-	__u64 was = *(const volatile __u64 *)due;
+	__u64 was = *(const volatile __u64 *)due, now = now_ns << VD_LIMIT_TICK;
 
-	if (was < now_ns)
-		__sync_val_compare_and_swap(due, was, now_ns);
-	__sync_fetch_and_add(due, cost);
+	if (was < now)
+		__sync_val_compare_and_swap(due, was, now);
+	__sync_fetch_and_add(due, (cost + (1ull << (VD_LIMIT_SHIFT - VD_LIMIT_TICK - 1))) >> (VD_LIMIT_SHIFT - VD_LIMIT_TICK));
 }
 
 /**
@@ -47,9 +48,9 @@ VD_INLINE void vd_limit_move(__u64 *due, __u64 cost, __u64 now_ns)
 VD_INLINE void vd_limit_charge(struct vd_limit *l, __u32 len, __u64 now_ns)
 {
 	if (l->byte_cost)
-		vd_limit_move(&l->bit_due, (l->byte_cost * len) >> VD_LIMIT_SHIFT, now_ns);
+		vd_limit_move(&l->bit_due, l->byte_cost * len, now_ns);
 	if (l->frame_cost)
-		vd_limit_move(&l->frame_due, l->frame_cost >> VD_LIMIT_SHIFT, now_ns);
+		vd_limit_move(&l->frame_due, l->frame_cost, now_ns);
 }
 
 /* Is there no room for a frame? Any thread, and the program. */
@@ -86,13 +87,14 @@ static inline void vd_limit_set(struct vd_limit *l, uint64_t bps, uint64_t fps)
 		l->byte_cost = (8000000000ull << VD_LIMIT_SHIFT) / bps;
 		l->byte_cost = l->byte_cost ? l->byte_cost : 1;
 		l->bit_burst = (VD_LIMIT_MIN_BYTES * l->byte_cost) >> VD_LIMIT_SHIFT;
-		l->bit_burst = l->bit_burst > VD_LIMIT_BURST_NS ? l->bit_burst : VD_LIMIT_BURST_NS;
+		l->bit_burst = (l->bit_burst > VD_LIMIT_BURST_NS ? l->bit_burst : VD_LIMIT_BURST_NS) << VD_LIMIT_TICK;
 	}
 	if (fps) {
 		l->frame_cost = (1000000000ull << VD_LIMIT_SHIFT) / fps;
 		l->frame_cost = l->frame_cost ? l->frame_cost : 1;
 		l->frame_burst = (VD_LIMIT_MIN_FRAMES * l->frame_cost) >> VD_LIMIT_SHIFT;
-		l->frame_burst = l->frame_burst > VD_LIMIT_BURST_NS ? l->frame_burst : VD_LIMIT_BURST_NS;
+		l->frame_burst = (l->frame_burst > VD_LIMIT_BURST_NS ? l->frame_burst : VD_LIMIT_BURST_NS)
+				 << VD_LIMIT_TICK;
 	}
 }
 
