@@ -151,15 +151,15 @@ tap_guest() {
 	in_ns "$ns" ip addr add "$(ip_of "$n")"/24 dev tap0
 	in_ns "$ns" ip link set tap0 up
 }
-# A guest that sends, counts or returns numbered frames; PEER_ARGS: more of the device.
+# A guest that sends, counts or returns numbered frames; PEER_ARGS: more of the device, PEER_MAC: another address.
 PEER=()
 peer() { # NUMBER ARGUMENTS...: until it ends; prints its summary
 	local n=$1; shift
-	"$BUILD/viaduct-guest" "path=$WORK/p$n.sock,mac=$(mac_of "$n")${PEER_ARGS:+,$PEER_ARGS}" --json "$@" 2>"$WORK/g$n.log" | tail -n 1
+	"$BUILD/viaduct-guest" "path=$WORK/p$n.sock,mac=${PEER_MAC:-$(mac_of "$n")}${PEER_ARGS:+,$PEER_ARGS}" --json "$@" 2>"$WORK/g$n.log" | tail -n 1
 }
 start_peer() { # NUMBER ARGUMENTS...: in the background
 	local n=$1; shift
-	"$BUILD/viaduct-guest" "path=$WORK/p$n.sock,mac=$(mac_of "$n")${PEER_ARGS:+,$PEER_ARGS}" --json "$@" >"$WORK/g$n.json" 2>"$WORK/g$n.log" &
+	"$BUILD/viaduct-guest" "path=$WORK/p$n.sock,mac=${PEER_MAC:-$(mac_of "$n")}${PEER_ARGS:+,$PEER_ARGS}" --json "$@" >"$WORK/g$n.json" 2>"$WORK/g$n.log" &
 	PEER[n]=$!
 }
 # The end of a peer that was started; its summary is in $OUT.
