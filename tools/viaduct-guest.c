@@ -29,8 +29,9 @@
 
 #define BATCH 32
 #define SERVICE_NS NSEC_PER_MSEC
-#define STALL_NS (200 * NSEC_PER_MSEC)	/* closed loop: no progress for so long, and what is out counts as lost */
+#define STALL_NS (500 * NSEC_PER_MSEC)	/* closed loop: no progress for so long, and what is out counts as lost */
 #define DRAIN_NS (300 * NSEC_PER_MSEC)
+#define DRAIN_TURNS 12			/* and so many looks: time alone says nothing of a process that had no CPU */
 
 struct counters {
 	uint64_t tx, rx, lost;
@@ -52,6 +53,7 @@ struct guest {
 	uint64_t sent;
 	uint64_t pace_ns, paced;	/* where the rate is counted from, and frames since then */
 	uint32_t outstanding;
+	uint32_t idle_turns;		/* since then, when all is sent */
 	uint64_t progress_ns;		/* last time something came back, or was first sent */
 	uint32_t turn[DRIVER_MAX_PAIRS];
 	uint32_t next_pair;
@@ -108,6 +110,7 @@ static void check(struct guest *g, uint32_t pair, const struct frame *f, unsigne
 		if (g->outstanding)
 			g->outstanding--;
 		g->progress_ns = g->now;
+		g->idle_turns = 0;
 	}
 }
 
@@ -355,7 +358,7 @@ static void check_end(struct guest *g)
 		return;
 	}
 	quiet = g->progress_ns > g->end_ns ? g->progress_ns : g->end_ns;
-	g->stop |= g->now - quiet > DRAIN_NS || g->check.own_good == g->sent;
+	g->stop |= (g->now - quiet > DRAIN_NS && ++g->idle_turns > DRAIN_TURNS) || g->check.own_good == g->sent;
 }
 
 /* ---- sleeping ---- */
@@ -429,7 +432,9 @@ static void signals(struct guest *g)
 		uint32_t n = si.ssi_signo == SIGUSR1 ? g->o.dev.queues : 1;
 
 		if (si.ssi_signo != SIGUSR1 && si.ssi_signo != SIGUSR2) {
-			g->stop = true;
+			/* What is out in a closed loop may still come back; who cannot wait asks twice. */
+			g->stop = !g->o.window || g->draining || !g->start_ns;
+			g->draining = true;
 			if (!g->end_ns)
 				g->end_ns = clock_now();
 			continue;
