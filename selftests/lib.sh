@@ -126,7 +126,7 @@ summary_is() { [ "$(echo "$1" | jq "$2")" = true ] || { say "not so: $2 in $1"; 
 
 # --- several guests: number N has the port pN, its socket, its address and, as an interface, the namespace gN ---------
 
-mac_of() { printf '52:54:00:00:01:%02x' "$1"; }
+mac_of() { printf '52:54:00:00:%02x:%02x' $((1 + $1 / 256)) $(($1 % 256)); }
 mac_of_nic() { ip -j link show dev nic0 | jq -r '.[].address'; }
 ip_of() { echo 10.77.0.$((10 + $1)); }
 in_ns() { local ns=$1; shift; nsenter --net=/run/netns/"$ns" "$@"; }
