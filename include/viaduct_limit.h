@@ -41,6 +41,15 @@ VD_INLINE void vd_limit_move(__u64 *due, __u64 cost, __u64 now_ns)
 	__sync_fetch_and_add(due, (cost + (1ull << (VD_LIMIT_SHIFT - VD_LIMIT_TICK - 1))) >> (VD_LIMIT_SHIFT - VD_LIMIT_TICK));
 }
 
+/* Counts @n frames of @bytes together; both are small enough for costs not to overflow: 8192, and a megabyte. */
+VD_INLINE void vd_limit_charge_many(struct vd_limit *l, __u32 bytes, __u32 n, __u64 now_ns)
+{
+	if (l->byte_cost)
+		vd_limit_move(&l->bit_due, l->byte_cost * bytes, now_ns);
+	if (l->frame_cost)
+		vd_limit_move(&l->frame_due, l->frame_cost * n, now_ns);
+}
+
 /**
  * vd_limit_charge() - count a frame, whether or not it was within the limit
  * @len: bytes. Any thread, and the program.

@@ -22,6 +22,7 @@
 #include "viaduct_steer.h"
 
 #define ETH_MIN 14
+#define FIRST_BEHIND (1u << 30)	/* frames */
 
 static void wait_init(struct dp_wait *w)
 {
@@ -94,6 +95,7 @@ static struct dp_port *make_port(struct datapath *dp, struct port *p, uint32_t n
 	}
 	/* What is on its way for the port that had the number before is not for this one. */
 	d->first = d->expected = d->snap_seq = READ_ONCE(dp->flow[p->index].seq);
+	WRITE_ONCE(dp->flow[p->index].consumed, d->expected);
 	return d;
 }
 
@@ -222,19 +224,25 @@ static inline uint16_t frame_vlan(const struct nicq_pkt *p)
 	return (uint16_t)VLAN_VID((unsigned)p->data[14] << 8 | p->data[15]);
 }
 
-/* Takes the tag off a frame of a VLAN whose tag the guest does not get. Metadata goes with it: it has been read. */
-static __attribute__((noinline)) void strip_tag(struct datapath *dp, const struct port *port, const struct nicq_pkt *p)
+/*
+ * Takes the tag off a frame of a VLAN whose tag the guest does not get. Metadata goes with it: it has been read. Return:
+ * false when the guest believes tags, and there is another one behind: that is no way into its VLAN.
+ */
+static __attribute__((noinline)) bool strip_tag(struct datapath *dp, const struct port *port, const struct nicq_pkt *p)
 {
 	struct dp_frame *f = &dp->frame[p->frame];
 	struct vd_meta *m = nicq_meta(p);
 
 	if (frame_vlan(p) != port->policy.vlan)
-		return;
+		return true;
+	if (port->policy.has_trunk && ((p->data[16] == 0x81 && !p->data[17]) || (p->data[16] == 0x88 && p->data[17] == 0xa8)))
+		return false;
 	if (m)
 		m->magic = 0;
 	memmove(f->data + VLAN_TAG_LEN, f->data, 2 * MAC_LEN);
 	f->data += VLAN_TAG_LEN;
 	f->len = (uint16_t)(f->len - VLAN_TAG_LEN);
+	return true;
 }
 
 /* The program could not write metadata: the same lookup over the same tables, here. */
@@ -378,8 +386,11 @@ static void sort_batch(struct datapath *dp, unsigned n, uint64_t now_ns)
 			dp->last_wire_src = src;
 			learn_wire_note(dp->wire, src, now_ns);
 		}
-		if (unlikely(d->port->policy.vlan))
-			strip_tag(dp, d->port, p);
+		if (unlikely(d->port->policy.vlan) && !strip_tag(dp, d->port, p)) {
+			d->count[DP_DROP_VLAN]++;
+			recycle(dp, p->frame);
+			continue;
+		}
 		append(dp, d, pair, p);
 	}
 }
@@ -616,6 +627,8 @@ static void reconcile(struct datapath *dp, uint64_t now_ns)
 			d->lost += d->snap_seq - d->expected;
 			WRITE_ONCE(d->expected, d->snap_seq);
 		}
+		if (d->expected - d->first > FIRST_BEHIND)	/* numbers go round: it must not come to be ahead */
+			d->first = d->expected - FIRST_BEHIND / 2;
 		publish_position(dp, d);
 		d->snap_seq = READ_ONCE(dp->flow[i].seq);
 		d->snap_ns = now_ns;
@@ -643,8 +656,11 @@ static void drop_waiting(struct datapath *dp, struct dp_port *d)
 		if (dp->busy[i].port != d)
 			dp->busy[keep++] = dp->busy[i];
 	dp->nbusy = keep;
-	for (uint32_t i = 0; i < d->port->pairs; i++)
+	for (uint32_t i = 0; i < d->port->pairs; i++) {
 		pop(dp, d, &d->wait[i], d->wait[i].count);
+		d->wait[i].listed = false;
+		d->wait[i].since_ns = 0;
+	}
 	publish_position(dp, d);
 }
 
@@ -654,8 +670,8 @@ void datapath_flush_port(struct datapath *dp, struct port *p)
 
 	if (!d)
 		return;
+	d->first = d->expected = d->snap_seq = READ_ONCE(dp->flow[p->index].seq);
 	drop_waiting(dp, d);
-	d->first = READ_ONCE(dp->flow[p->index].seq);
 }
 
 void datapath_del_port(struct datapath *dp, struct port *p)

@@ -39,6 +39,7 @@
 #define DP_NOTES 32			/* flows that a port tells of in DP_LEARN_NS */
 #define DP_LEARN_NS 1000000ull		/* a port's requests to learn an address are so far apart */
 #define DP_LOCAL_HOLD_NS 10000000ull	/* longest wait of a guest's packets for another guest without buffers */
+#define DP_FRAME_CHARGE 512		/* bytes that each frame of a turn counts for, beside its own */
 #define DP_OUT_PIECES (VIRTQ_PIECES + 4 * VIRTQ_BATCH)
 #define DP_MAX_FRAME 12288		/* of a frame made here: the longest that any MTU allows, and more */
 #define DP_NONE UINT32_MAX
@@ -116,6 +117,7 @@ struct dp_tx {
 	uint64_t idle_ns;	/* since when it is empty, 0 = it is not */
 	uint64_t hold_ns;	/* since when its packets wait for a receiver on this host, 0 = they do not */
 	uint16_t hold_dest;	/* for which */
+	uint32_t held_up;	/* packets that it took since */
 	/* the last packet with a destination of its own and no tag, and what came of it; last_dst DP_NO_MAC: none */
 	uint64_t last_dst, last_src;
 	uint64_t checked_ns;	/* when that was found out anew */
@@ -140,6 +142,8 @@ struct dp_fwd {
 	uint16_t vlan;		/* on the wire, 0 = untagged */
 	bool tagged;		/* @head has that tag already */
 	uint8_t why;		/* enum dp_count, with DP_TO_NOBODY */
+	bool pin;		/* there is a tag, of 802.1Q or 802.1ad, and @inner was read, too: */
+	uint8_t inner[2];	/* the bytes behind @head: the type behind the tag */
 };
 
 struct datapath {

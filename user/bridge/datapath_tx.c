@@ -32,8 +32,7 @@
 #include "bridge/local.h"
 #include "bridge/mac.h"
 
-#define FRAME_CHARGE 512	/* bytes that each frame counts for, beside its own */
-#define QUANTUM (64 * (1514 + FRAME_CHARGE))	/* of one turn; twice that for a port that is alone */
+#define QUANTUM (64 * (1514 + DP_FRAME_CHARGE))	/* of one turn; twice that for a port that is alone */
 #define MIN_CAP 64		/* frames that a port may always have out for sending */
 #define GETS 4			/* batches of one turn at most */
 #define GETS_ALONE 2		/* where nobody waits for one: so that receiving is not late */
@@ -43,7 +42,7 @@
 /* What a packet counts for, that nobody has cut. */
 static inline int64_t charge(const struct virtq_pkt *p)
 {
-	return (int64_t)p->len + FRAME_CHARGE;
+	return (int64_t)p->len + DP_FRAME_CHARGE;
 }
 
 static void discard(struct datapath *dp, struct virtq *vq, uint64_t *counter, unsigned n)
@@ -69,6 +68,8 @@ static inline void finish_head(uint8_t *to, uint32_t len, const struct dp_fwd *f
 		__builtin_memcpy(to, f->head, VIRTQ_HEAD);
 	else
 		memcpy(to, f->head, len);
+	if (unlikely(f->pin))
+		memcpy(to + VIRTQ_HEAD, f->inner, sizeof(f->inner));
 	if (likely(!tag))
 		return;
 	memcpy(to - VLAN_TAG_LEN, f->head, 2 * MAC_LEN);
@@ -176,7 +177,7 @@ static __attribute__((noinline)) bool send_complex(struct datapath *dp, struct d
 		if (unlikely(!send_frame(dp, tx, p, f, i)))
 			break;
 		*room -= need;
-		dp->spent += segment_len(&dp->plan, i) + FRAME_CHARGE;
+		dp->spent += segment_len(&dp->plan, i) + DP_FRAME_CHARGE;
 	}
 	done = i >= dp->plan.nframes;
 	vq->resume = done ? 0 : i * dp->plan.mss;
@@ -221,7 +222,7 @@ static inline bool send_packet(struct datapath *dp, struct dp_tx *tx, const stru
 		return false;
 	}
 	nicq_tx_stage(dp->nicq, frame, p->len + tag, false);
-	dp->spent += p->len + FRAME_CHARGE;
+	dp->spent += p->len + DP_FRAME_CHARGE;
 	return true;
 }
 
@@ -271,7 +272,7 @@ static bool send_to_all(struct datapath *dp, struct dp_tx *tx, const struct virt
 		dp->batch.chain[p->chain].drop = segment_plan(&dp->plan, &copy, tx->vq->max_frame);
 	else if (!send_packet(dp, tx, &copy, f, room))
 		return false;
-	vd_limit_charge(&pol->storm, p->len, now_ns);
+	forward_charge(&pol->storm, p, now_ns);
 	if (dp->batch.chain[p->chain].drop)
 		return true;
 	if (pol->isolated && !up) {
@@ -398,14 +399,16 @@ static unsigned send_local(struct datapath *dp, struct dp_tx *tx, uint16_t dest,
 	done = local_deliver(dp, dest, &b, now_ns);
 	if (likely(done == n || dp->contended)) {
 		tx->hold_ns = 0;
-	} else if (done || !tx->hold_ns || tx->hold_dest != dest) {
+	} else if (!tx->hold_ns || tx->hold_dest != dest || tx->held_up >= DP_TX_BATCH) {
 		tx->hold_ns = now_ns;
 		tx->hold_dest = dest;
+		tx->held_up = 0;
 	} else if (now_ns - tx->hold_ns > DP_LOCAL_HOLD_NS) {
-		/* It has taken nothing for long: until it does, what is for it is dropped. */
-		local_drop(dp, dest, n);
+		/* It has taken less than a batch for long: until it does, what it does not take at once is dropped. */
+		local_drop(dp, dest, n - done);
 		done = n;
 	}
+	tx->held_up += done;
 	dp->blocked |= done < n;
 	for (unsigned i = 0; i < done; i++)
 		dp->spent += charge(&dp->batch.pkt[i]);
@@ -431,15 +434,17 @@ static unsigned within_limit(const struct datapath *dp, const struct dp_tx *tx, 
 	unsigned i;
 
 	for (i = 0; i < n; i++)
-		if (!vd_limit_take(&l, dp->batch.pkt[i].len, now_ns))
+		if (vd_limit_exceeded(&l, now_ns))
 			break;
+		else
+			forward_charge(&l, &dp->batch.pkt[i], now_ns);
 	return i;
 }
 
 static void charge_limit(const struct datapath *dp, struct dp_tx *tx, unsigned n, uint64_t now_ns)
 {
 	for (unsigned i = 0; i < n; i++)
-		vd_limit_charge(&tx->port->policy.tx, dp->batch.pkt[i].len, now_ns);
+		forward_charge(&tx->port->policy.tx, &dp->batch.pkt[i], now_ns);
 }
 
 /* How many of the batch's first @n packets are enough for this turn, large ones as they are. */
@@ -497,6 +502,8 @@ static unsigned tx_ring(struct datapath *dp, struct dp_tx *tx, unsigned *room, b
 	if (unlikely(limited)) {
 		n = within_limit(dp, tx, n, now_ns);
 		dp->blocked = n < got;
+		if (!n)
+			goto publish;
 	}
 	n = send(dp, tx, n, room, up, now_ns);
 	if (unlikely(limited))
@@ -599,7 +606,7 @@ static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, uint64_t now_n
 {
 	struct virtq *vq = tx->vq;
 	unsigned room, before, done = 0;
-	bool keep = true;
+	bool keep = true, long_one;
 
 	if (READ_ONCE(tx->armed) || !READ_ONCE(vq->started) || READ_ONCE(vq->broken))
 		return false;
@@ -638,9 +645,10 @@ static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, uint64_t now_n
 		else
 			res->waiting = true;
 		/* Whoever finds too little room for a long frame has the next turn. */
-		if (!before || dp->need > 1)
+		long_one = dp->need > 1 && room == before && nicq_tx_room(dp->nicq, dp->need) < dp->need;
+		if (!before || long_one)
 			passed_over(dp, tx);
-		dp->closed |= dp->need > 1;
+		dp->closed |= long_one;
 	}
 	return keep;
 }

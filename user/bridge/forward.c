@@ -51,6 +51,26 @@ static inline head_words read_head(const struct virtq_pkt *pkt, struct dp_fwd *f
 	return w;
 }
 
+static bool is_tag(uint16_t type)
+{
+	return type == VD_ETH_P_8021Q || type == VD_ETH_P_8021AD;
+}
+
+/* The type behind a tag decides, too: where one tag is taken off, another must not come to light. */
+static void read_inner(const struct virtq_pkt *pkt, struct dp_fwd *f)
+{
+	uint8_t again[VIRTQ_HEAD + sizeof(f->inner)];
+
+	f->pin = is_tag(ether_type(f)) && copy_head(pkt, again, sizeof(again)) == sizeof(again);
+	if (f->pin)
+		memcpy(f->inner, again + VIRTQ_HEAD, sizeof(f->inner));
+}
+
+bool forward_tag_behind(const struct dp_fwd *f)
+{
+	return f->pin && is_tag((uint16_t)(f->inner[0] << 8 | f->inner[1]));
+}
+
 /* The VLAN of its tag, 0 = it has none or a priority tag. False: there is no whole tag. */
 static bool vlan_of(const struct dp_fwd *f, uint32_t len, uint16_t *vid)
 {
@@ -66,6 +86,7 @@ bool forward_peek(const struct virtq_pkt *pkt, struct dp_fwd *f)
 	bool whole;
 
 	read_head(pkt, f);
+	read_inner(pkt, f);
 	whole = vlan_of(f, pkt->len, &f->vlan);
 	f->tagged = f->vlan;
 	return whole;
@@ -170,7 +191,7 @@ static uint16_t to_port(struct datapath *dp, struct dp_tx *tx, uint32_t port, co
 		return refuse(f, DP_DROP_SELF);
 	if (tx->port->policy.isolated || d->port->policy.isolated)
 		return refuse(f, DP_DROP_ISOLATED);
-	if (!policy_member(&d->port->policy, f->vlan))
+	if (!policy_member(&d->port->policy, f->vlan) || forward_hides_vlan(&d->port->policy, f))
 		return refuse(f, DP_DROP_VLAN);
 	return dp_dest(port, forward_pair(d->port, pkt, f));
 }
@@ -186,13 +207,19 @@ static uint16_t to_station(struct datapath *dp, struct dp_tx *tx, const struct v
 	return DP_TO_UPLINK;
 }
 
+static bool says_no_vlan(const struct dp_fwd *f)
+{
+	return f->pin && !VLAN_VID((unsigned)f->head[14] << 8 | f->head[15]);
+}
+
 /* VLAN and source of a frame, by the port's policy. False: it may not be sent. */
 static bool may_send(struct dp_tx *tx, struct dp_fwd *f, uint32_t len)
 {
 	const struct policy *pol = &tx->port->policy;
 	uint16_t vid;
 
-	if (!vlan_of(f, len, &vid)) {
+	/* A tag that says no VLAN is taken off by whoever gets it, and the next one is believed. */
+	if (!vlan_of(f, len, &vid) || (!pol->all_vlans && says_no_vlan(f) && forward_tag_behind(f))) {
 		refuse(f, DP_DROP_VLAN);
 		return false;
 	}
@@ -223,6 +250,7 @@ static __attribute__((noinline)) uint16_t decide(struct datapath *dp, struct dp_
 	uint16_t dest;
 	bool noted = true;
 
+	read_inner(pkt, f);
 	if (!may_send(tx, f, pkt->len))
 		return DP_TO_NOBODY;
 	if (src != tx->last_src || tx->last_dst == DP_NO_MAC)
@@ -231,7 +259,7 @@ static __attribute__((noinline)) uint16_t decide(struct datapath *dp, struct dp_
 		return is_link_local(f->head) ? refuse(f, DP_DROP_LINK_LOCAL) : DP_TO_ALL;
 	dest = to_station(dp, tx, pkt, f);
 	tx->last_dst = DP_NO_MAC;
-	if (noted && !f->tagged && ether_type(f) != VD_ETH_P_8021Q && dest != DP_TO_NOBODY) {
+	if (noted && !f->tagged && !is_tag(ether_type(f)) && dest != DP_TO_NOBODY) {
 		tx->last_dst = dst;
 		tx->last_src = src;
 		tx->last_vlan = f->vlan;
@@ -252,12 +280,13 @@ static inline struct last_words last_words(const struct dp_tx *tx)
 	return (struct last_words){ tx->last_dst | tx->last_src << 48, tx->last_src >> 16 };
 }
 
-/* Has it the last one's addresses, and no tag? */
+/* Has it the last one's addresses, and no tag of either kind? */
 static inline bool as_the_last(head_words w, const struct last_words *last)
 {
-	static const uint16_t tag = __builtin_bswap16(VD_ETH_P_8021Q);
+	static const uint16_t tag = __builtin_bswap16(VD_ETH_P_8021Q), service = __builtin_bswap16(VD_ETH_P_8021AD);
+	const uint16_t type = (uint16_t)(w[1] >> 32);
 
-	return w[0] == last->first && (uint32_t)w[1] == last->rest && (uint16_t)(w[1] >> 32) != tag;
+	return w[0] == last->first && (uint32_t)w[1] == last->rest && type != tag && type != service;
 }
 
 /* What was decided for the last packet holds for this one, but for the queue pair. */
@@ -267,7 +296,7 @@ static inline uint16_t decided(const struct datapath *dp, const struct dp_tx *tx
 	uint16_t dest = tx->last_dest;
 
 	f->vlan = tx->last_vlan;
-	f->tagged = false;
+	f->tagged = f->pin = false;
 	if (dest < DP_TO_UPLINK) {
 		const struct port *p = dp->port[dp_dest_port(dest)]->port;
 
@@ -327,6 +356,7 @@ void forward_host(struct datapath *dp, const struct virtq_pkt *pkt, struct dp_fw
 	}
 	port = fdb_forward(dp->fdb, f->vlan, mac_load(f->head));
 	d = port < VD_MAX_PORTS ? dp->port[port] : NULL;
-	if (d && !d->port->policy.isolated && policy_member(&d->port->policy, f->vlan))
+	if (d && !d->port->policy.isolated && policy_member(&d->port->policy, f->vlan) &&
+	    !forward_hides_vlan(&d->port->policy, f))
 		f->dest = dp_dest(port, forward_pair(d->port, pkt, f));
 }

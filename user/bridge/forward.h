@@ -13,6 +13,9 @@
 
 #include "bridge/datapath.h"
 
+#define FORWARD_MAX_FRAMES 8192		/* of one packet, for the purpose of counting */
+#define FORWARD_HEADERS 54		/* Ethernet, IPv4, TCP */
+
 /* A queue pair of a port as a destination. */
 static inline uint16_t dp_dest(uint32_t port, uint32_t pair)
 {
@@ -45,8 +48,40 @@ uint16_t forward_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, uint64
  */
 void forward_host(struct datapath *dp, const struct virtq_pkt *pkt, struct dp_fwd *f);
 
+/* Frames that a packet is, or will be cut into. What its header says is what it will be cut by. */
+static inline uint32_t forward_frames(const struct virtq_pkt *p)
+{
+	uint32_t n;
+
+	if (likely(p->hdr.gso_type == VIRTIO_NET_HDR_GSO_NONE || !p->hdr.gso_size))
+		return 1;
+	n = (p->len + p->hdr.gso_size - 1) / p->hdr.gso_size;
+	return n < FORWARD_MAX_FRAMES ? n : FORWARD_MAX_FRAMES;
+}
+
+/* Counts a packet against a limit: as the frames it is cut into, each with headers. */
+static inline void forward_charge(struct vd_limit *l, const struct virtq_pkt *p, uint64_t now_ns)
+{
+	uint32_t n = forward_frames(p);
+
+	vd_limit_charge_many(l, p->len + (n - 1) * FORWARD_HEADERS, n, now_ns);
+}
+
 /* Reads what decides; the VLAN tag, if there is one, included. False: the tag is cut off. */
 bool forward_peek(const struct virtq_pkt *pkt, struct dp_fwd *f);
+
+/* Is there another tag behind the frame's tag? */
+bool forward_tag_behind(const struct dp_fwd *f);
+
+/**
+ * forward_hides_vlan() - would the frame come to be of another VLAN at a port?
+ *
+ * Where its tag is taken off, and the port's guest believes tags: the one behind would be believed.
+ */
+static inline bool forward_hides_vlan(const struct policy *to, const struct dp_fwd *f)
+{
+	return unlikely(f->pin) && to->has_trunk && f->tagged && f->vlan == to->vlan && forward_tag_behind(f);
+}
 
 /**
  * forward_pair() - the queue pair on which a port gets a packet from this host

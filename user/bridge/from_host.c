@@ -43,11 +43,10 @@ void from_host_forget(struct from_host *h, uint32_t port)
 {
 	h->dropped += h->queue[port].n;
 	shift(h, &h->queue[port], h->queue[port].n);
-	h->queue[port].since_ns = 0;
 }
 
 /* Reads the next packet into a slot. False: there is none. */
-static bool read_packet(struct from_host *h, uint8_t slot)
+static bool read_packet(struct from_host *h, uint8_t slot, uint64_t now_ns)
 {
 	struct from_host_slot *s = &h->slot[slot];
 	ssize_t n = read(h->fd, s, sizeof(*s));
@@ -57,6 +56,7 @@ static bool read_packet(struct from_host *h, uint8_t slot)
 		return false;
 	}
 	h->packets++;
+	h->when_ns[slot] = now_ns;
 	n -= (ssize_t)sizeof(s->hdr);
 	h->piece[slot] = (struct iovec){ s->data, n > 0 ? (size_t)n : 0 };
 	h->pkt[slot] = (struct virtq_pkt){
@@ -96,15 +96,23 @@ static unsigned hand_over(struct from_host *h, struct datapath *dp, uint32_t por
 		if (done < want)
 			break;
 	}
-	if (total || !q->n)
-		q->since_ns = q->n ? now_ns : 0;
-	else if (!q->since_ns)
-		q->since_ns = now_ns;
-	if (q->n && now_ns - q->since_ns > DP_HOLD_NS) {	/* too late to be of use */
-		local_drop(dp, h->fwd[q->slot[0]].dest, q->n);
-		from_host_forget(h, port);
+	while (q->n && now_ns - h->when_ns[q->slot[0]] > DP_HOLD_NS) {	/* too late to be of use */
+		local_drop(dp, h->fwd[q->slot[0]].dest, 1);
+		h->dropped++;
+		shift(h, q, 1);
 	}
 	return total;
+}
+
+/* One packet, now or never. True: it is done with. */
+static bool offer(struct from_host *h, struct datapath *dp, uint8_t slot, uint64_t now_ns)
+{
+	const struct local_batch one = { h->pkt, h->fwd, &slot, 1 };
+
+	if (!local_deliver(dp, h->fwd[slot].dest, &one, now_ns))
+		return false;
+	give_back(h, slot);
+	return true;
 }
 
 /* Where a packet goes: to its port's queue, to all ports at once, or nowhere. */
@@ -118,12 +126,15 @@ static void sort(struct from_host *h, struct datapath *dp, uint8_t slot, uint64_
 		forward_host(dp, &h->pkt[slot], f);
 	if (f->dest < DP_TO_UPLINK) {
 		q = &h->queue[dp_dest_port(f->dest)];
-		if (q->n > h->nfree)	/* what was read in this pass has not been offered yet */
+		/* What was read in this pass has not been offered yet. */
+		if ((unsigned)q->n + FROM_HOST_PASSING > h->nfree && q->n)
 			hand_over(h, dp, dp_dest_port(f->dest), now_ns);
-		if (q->n <= h->nfree) {
+		if ((unsigned)q->n + FROM_HOST_PASSING <= h->nfree) {
 			q->slot[q->n++] = slot;
 			return;
 		}
+		if (!q->n && offer(h, dp, slot, now_ns))
+			return;
 		local_drop(dp, f->dest, 1);
 	} else if (f->dest == DP_TO_ALL) {
 		local_to_all(dp, &h->pkt[slot], f, VD_PORT_NONE, false, now_ns);
@@ -141,7 +152,7 @@ void from_host(struct from_host *h, struct datapath *dp, uint64_t now_ns, struct
 	while (room-- && h->ready) {
 		uint8_t slot = h->free[--h->nfree];
 
-		if (!read_packet(h, slot)) {
+		if (!read_packet(h, slot, now_ns)) {
 			give_back(h, slot);
 			break;
 		}

@@ -18,10 +18,11 @@ struct from_host_slot {
 	uint8_t data[VNET_MAX_GSO + 64];
 };
 
+#define FROM_HOST_PASSING 16	/* of them for packets that do not wait: guests that take nothing cannot have all */
+
 struct from_host_queue {
 	uint8_t slot[FROM_HOST_SLOTS];	/* in order */
 	uint8_t n;
-	uint64_t since_ns;		/* since when the first of them waits, 0 = it does not */
 };
 
 struct from_host {
@@ -35,6 +36,7 @@ struct from_host {
 	struct iovec piece[FROM_HOST_SLOTS];
 	struct virtq_pkt pkt[FROM_HOST_SLOTS];
 	struct dp_fwd fwd[FROM_HOST_SLOTS];
+	uint64_t when_ns[FROM_HOST_SLOTS];	/* when it was read */
 	struct from_host_slot slot[FROM_HOST_SLOTS];
 };
 

@@ -17,7 +17,9 @@
 #include "bridge/mac.h"
 
 #define MACS (2 * MAC_LEN)
-#define LOCK_TRIES 2000		/* looks at a lock that another worker holds for one batch */
+#define ADDRESSES_AND_TYPE 14	/* bytes of a frame in front of its tag's contents */
+#define MAX_PLAIN 2048		/* frames that a packet is made into at most: 64 KiB in segments of 32 bytes */
+#define LOCK_TRIES 200		/* looks at a lock that another worker holds for one batch */
 
 static bool lock_briefly(struct virtq *vq)
 {
@@ -76,10 +78,12 @@ static void describe(struct virtq_more *m, struct iovec *iov, uint8_t *tag, cons
 	struct iovec *end = iov;
 	uint32_t len = p->len < VIRTQ_HEAD ? p->len : VIRTQ_HEAD;
 
-	if (head_len) {
-		memcpy(head, f->head, VIRTQ_HEAD);	/* longer than that: there is IP in it */
+	if (head_len || f->pin) {	/* longer than what follows: there is IP in it, or a whole tag */
+		memcpy(head, f->head, VIRTQ_HEAD);
+		if (f->pin)
+			memcpy(head + VIRTQ_HEAD, f->inner, sizeof(f->inner));
 		h = head;
-		len = head_len;
+		len = head_len ? head_len : VIRTQ_HEAD + sizeof(f->inner);
 	}
 	if (change > 0) {
 		memcpy(tag, "\x81\x00", 2);
@@ -116,6 +120,12 @@ static void reject(struct datapath *dp, struct dp_port *at, const struct virtq_p
 	}
 }
 
+/* The headers were read a second time. What was decided on first is what goes out, so it must be the same. */
+static bool same_head(const struct segment_plan *plan, const struct dp_fwd *f)
+{
+	return !plan->head_len || !memcmp(plan->head, f->head, f->tagged ? ADDRESSES_AND_TYPE : VIRTQ_HEAD);
+}
+
 /* --- to one port ------------------------------------------------------------- */
 
 enum fit { FIT_AS_IT_IS, FIT_MADE_PLAIN, FIT_NEVER };
@@ -123,7 +133,7 @@ enum fit { FIT_AS_IT_IS, FIT_MADE_PLAIN, FIT_NEVER };
 /* Nearly always: a plain packet in one piece, whose tag stays as it is. */
 static inline bool is_simple(const struct dp_port *d, const struct virtq_pkt *p, const struct dp_fwd *f)
 {
-	return asks_nothing(p) && p->npieces == 1 && p->len >= VIRTQ_HEAD &&
+	return asks_nothing(p) && p->npieces == 1 && p->len >= VIRTQ_HEAD && likely(!f->pin) &&
 	       (likely(!f->vlan) || !tag_change(f, policy_tagged(&d->port->policy, f->vlan)));
 }
 
@@ -147,6 +157,10 @@ static __attribute__((noinline)) enum fit enter(struct datapath *dp, struct dp_p
 			return FIT_NEVER;
 		}
 		head_len = dp->plan.head_len;
+		if (!same_head(&dp->plan, f)) {
+			reject(dp, d, p, VIRTQ_DROP_OFFLOAD);
+			return FIT_NEVER;
+		}
 		memcpy(dp->out_head[k], dp->plan.head, head_len);
 	}
 	describe(&dp->more[k], iov, dp->out_tag[k], p, f, dp->out_head[k], head_len, change);
@@ -174,10 +188,11 @@ static bool put_plain(struct datapath *dp, struct dp_port *d, struct virtq *vq, 
 	enum virtq_error e = segment_plan(&dp->plan, p, vq->max_frame);
 	struct iovec to = { dp->out_frame, sizeof(dp->out_frame) };
 
-	if (e || dp->plan.frame_len > sizeof(dp->out_frame)) {
+	if (e || dp->plan.frame_len > sizeof(dp->out_frame) || dp->plan.nframes > MAX_PLAIN) {
 		reject(dp, d, p, e ? e : VIRTQ_DROP_LONG);
 		return true;
 	}
+	dp->spent += (int64_t)dp->plan.nframes * DP_FRAME_CHARGE;
 	for (uint32_t i = 0; i < dp->plan.nframes; i++) {
 		uint32_t len = segment_len(&dp->plan, i);
 
@@ -199,7 +214,7 @@ static void charge_limit(struct dp_port *d, const struct local_batch *b, unsigne
 	if (likely(!d->port->rx_limited))
 		return;
 	for (n += i; i < n; i++)
-		vd_limit_charge(d->port->rx_limit, b->pkt[b->index[i]].len, now_ns);
+		forward_charge(d->port->rx_limit, &b->pkt[b->index[i]], now_ns);
 }
 
 /* All of @b for a ring whose lock is held and that is usable. Return: packets done with. */
@@ -221,9 +236,12 @@ static unsigned deliver_runs(struct datapath *dp, struct dp_port *d, struct virt
 			const struct virtq_pkt *p = &b->pkt[b->index[i + m]];
 			const struct dp_fwd *f = &b->fwd[b->index[i + m]];
 
-			limited = unlikely(has_limit) && !vd_limit_take(&limit, p->len, now_ns);
-			if (unlikely(limited))
-				break;
+			if (unlikely(has_limit)) {
+				limited = vd_limit_exceeded(&limit, now_ns);
+				if (limited)
+					break;
+				forward_charge(&limit, p, now_ns);
+			}
 			if (likely(is_simple(d, p, f))) {
 				dp->src[m] = (struct virtq_src){ p->piece->iov_base, p->len, NULL, f->head };
 				continue;
@@ -306,8 +324,10 @@ unsigned local_to_all(struct datapath *dp, const struct virtq_pkt *pkt, const st
 		uint32_t pair;
 
 		if (!d || i == from || !READ_ONCE(d->port->map.enabled) || !policy_member(&d->port->policy, f->vlan) ||
+		    forward_hides_vlan(&d->port->policy, f) ||
 		    (d->port->policy.isolated && !wire))
 			continue;
+		dp->spent += DP_FRAME_CHARGE;	/* it takes its time, whether or not the port has room */
 		pair = READ_ONCE(d->port->map.route[0]) % d->port->pairs;
 		before = d->count[DP_DROP_RATE];
 		offered = d->count[DP_FROM_PORTS];
@@ -336,6 +356,10 @@ bool local_to_host(struct datapath *dp, struct dp_port *from, const struct virtq
 			return false;
 		}
 		head_len = dp->plan.head_len;
+		if (!same_head(&dp->plan, f)) {
+			reject(dp, from, pkt, VIRTQ_DROP_OFFLOAD);
+			return false;
+		}
 	}
 	describe(&more, iov + 1, dp->out_tag[0], pkt, f, dp->plan.head, head_len, tag_change(f, true));
 	iov[0] = (struct iovec){ &more.hdr, sizeof(more.hdr) };

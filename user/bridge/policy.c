@@ -8,6 +8,7 @@ void policy_set(struct policy *p, const struct port_config *cfg)
 {
 	memset(p, 0, sizeof(*p));
 	p->all_vlans = !cfg->vlan && !cfg->have_trunk;
+	p->has_trunk = cfg->have_trunk;
 	p->vlan = cfg->vlan;
 	p->key_vlan = cfg->have_trunk ? 0 : cfg->vlan;
 	p->untagged = p->all_vlans || cfg->vlan || cfg->trunk[0] & 1;

@@ -21,6 +21,7 @@
 
 struct policy {
 	bool all_vlans;		/* neither vlan= nor trunk=: everything passes as it is */
+	bool has_trunk;		/* its guest gets tagged frames, too */
 	bool untagged;		/* frames without a tag may be sent and received */
 	bool mac_lock, isolated;
 	bool tx_limited;

@@ -332,7 +332,7 @@ static void *worker_main(void *arg)
 		if (unlikely(READ_ONCE(w->pause)))
 			stay_parked(w);
 		res = pass(w, now);
-		if (now - w->peek_ns >= PEEK_NS && (res.work || w->wait == WAIT_BUSY)) {
+		if (now - w->peek_ns >= PEEK_NS && (res.work || res.again || w->wait == WAIT_BUSY)) {
 			w->peek_ns = now;
 			wait_events(w, 0);
 		}

@@ -305,7 +305,7 @@ static __always_inline unsigned rx_put(struct virtq *vq, const struct virtq_src 
 {
 	struct rx_slot slot[VIRTQ_BATCH];
 	uint16_t base = vq->next_avail;
-	unsigned ready, walked = 0, at = 0, i = 0;
+	unsigned ready, at = 0, i = 0;
 
 	ready = look_ahead(vq, slot, src, n, packed);
 	if (unlikely(vq->broken))	/* nothing written now would be published */
@@ -320,7 +320,7 @@ static __always_inline unsigned rx_put(struct virtq *vq, const struct virtq_src 
 		}
 		if (likely(i == n))
 			return i;
-		r = packed ? put_slow_packed(vq, &src[i], &walked) : put_slow_split(vq, &src[i], &walked);
+		r = packed ? put_slow_packed(vq, &src[i], &vq->walked) : put_slow_split(vq, &src[i], &vq->walked);
 		if (r == PUT_WAIT || r == PUT_BROKEN)
 			return i;
 		if (r == PUT_DONE) {

@@ -87,6 +87,7 @@ int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
 	vq->resume = 0;
 	vq->gone = 0;
 	vq->starved = 0;
+	vq->walked = 0;
 	ret = vq->packed ? packed_start(vq, cfg) : split_start(vq, cfg);
 	if (ret)
 		return ret;
@@ -126,6 +127,7 @@ void virtq_relocate(struct virtq *vq, struct gmem *mem, void *desc, void *avail,
 
 bool virtq_publish(struct virtq *vq)
 {
+	vq->walked = 0;
 	/* Once SIGBUS replaced the guest's memory, what we read from it was not the guest's. */
 	if (unlikely(gmem_broken(vq->mem) && !vq->broken)) {
 		vq->stats.errors[VIRTQ_BROKEN_MEMORY]++;

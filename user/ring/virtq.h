@@ -129,6 +129,7 @@ struct virtq {
 	bool notify_armed;	/* we asked for kicks */
 	uint64_t gone;		/* tx, the caller's: bit per packet from next_avail on that has been where it was to go; 0 at start */
 	uint32_t resume;	/* tx, the caller's: payload of the packet at next_avail already out, bytes; 0 at start */
+	unsigned walked;	/* rx: chains and descriptors looked at since virtq_publish(): no lock hold is longer for them */
 	uint32_t starved;	/* rx: length of the packet that found too few buffers up to seen_avail, 0 = none */
 
 	struct virtq_stats stats;
