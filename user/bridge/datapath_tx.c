@@ -191,23 +191,13 @@ static inline bool is_plain(const struct virtq_pkt *p, uint32_t chunk)
 	       p->len <= chunk;
 }
 
-/* One packet. Return: false when it stays in the ring: there is no room, or the guest's memory broke. */
-static inline bool send_packet(struct datapath *dp, struct dp_tx *tx, const struct virtq_pkt *p, const struct dp_fwd *f,
-			       unsigned *room)
+/* A plain packet; there is room. @tag: bytes. Return: false when it stays in the ring: the guest's memory broke. */
+static __always_inline bool send_plain(struct datapath *dp, struct dp_tx *tx, const struct virtq_pkt *p,
+				       const struct dp_fwd *f, uint32_t tag, unsigned *room)
 {
-	const uint32_t tag = tag_len(f);
 	uint32_t frame;
 	uint8_t *buf;
 
-	if (unlikely(!*room)) {
-		dp->need = 1;
-		dp->blocked = true;
-		return false;
-	}
-	if (unlikely(tag || !is_plain(p, NICQ_MAX_FRAME(dp->nicq->frames.chunk)))) {
-		if (!is_plain(p, NICQ_MAX_FRAME(dp->nicq->frames.chunk) - tag) || p->len + tag > tx->vq->max_frame)
-			return send_complex(dp, tx, p, f, room);
-	}
 	buf = nicq_tx_buf(dp->nicq, tx->port->index, &frame);
 	--*room;
 	if (unlikely(!buf)) {	/* cannot be: the room was checked */
@@ -226,17 +216,39 @@ static inline bool send_packet(struct datapath *dp, struct dp_tx *tx, const stru
 	return true;
 }
 
+/* One packet. Return: false when it stays in the ring: there is no room, or the guest's memory broke. */
+static __attribute__((noinline)) bool send_packet(struct datapath *dp, struct dp_tx *tx, const struct virtq_pkt *p,
+						    const struct dp_fwd *f, unsigned *room)
+{
+	const uint32_t tag = tag_len(f), chunk = NICQ_MAX_FRAME(dp->nicq->frames.chunk);
+
+	if (unlikely(!*room)) {
+		dp->need = 1;
+		dp->blocked = true;
+		return false;
+	}
+	if (!is_plain(p, chunk - tag) || (tag && p->len + tag > tx->vq->max_frame))
+		return send_complex(dp, tx, p, f, room);
+	return send_plain(dp, tx, p, f, tag, room);
+}
+
 /* A batch that is all for the uplink. Return: packets that are done; *@room: frames that may still be sent. */
 static unsigned send_batch(struct datapath *dp, struct dp_tx *tx, unsigned n, unsigned *room)
 {
+	const uint32_t chunk = NICQ_MAX_FRAME(dp->nicq->frames.chunk);
 	const struct virtq_pkt *p = dp->batch.pkt;
+	const struct dp_fwd *f = dp->fwd;
 	unsigned i;
 
-	for (i = 0; i < n; i++) {
+	for (i = 0; i < n; i++, p++, f++) {
 		if (likely(i + 1 < n))		/* the next one comes from the guest's core meanwhile */
-			copy_fetch_from(p[i + 1].piece->iov_base, p[i + 1].piece->iov_len);
-		if (!send_packet(dp, tx, &p[i], &dp->fwd[i], room))
+			copy_fetch_from(p[1].piece->iov_base, p[1].piece->iov_len);
+		if (likely(*room && !tag_len(f) && is_plain(p, chunk))) {
+			if (!send_plain(dp, tx, p, f, 0, room))
+				break;
+		} else if (!send_packet(dp, tx, p, f, room)) {
 			break;
+		}
 	}
 	return i;
 }

@@ -162,7 +162,7 @@ static inline void nicq_tx_cancel(struct nicq *q, uint32_t frame)
  * Stages it on the tx ring; visible to the kernel at nicq_tx_flush(). @more: the Ethernet frame goes on in the one that
  * is staged next; there must be room for all of it.
  */
-static inline void nicq_tx_stage(struct nicq *q, uint32_t frame, uint32_t len, bool more)
+static __always_inline void nicq_tx_stage(struct nicq *q, uint32_t frame, uint32_t len, bool more)
 {
 	struct xdp_desc *d;
 	uint32_t idx;
