@@ -35,7 +35,7 @@
 #define QUANTUM (64 * (1514 + DP_FRAME_CHARGE))	/* of one turn; twice that for a port that is alone */
 #define MIN_CAP 64		/* frames that a port may always have out for sending */
 #define GETS 4			/* batches of one turn at most */
-#define GETS_ALONE 2		/* where nobody waits for one: so that receiving is not late */
+#define GETS_ALONE 1		/* where nobody waits for one: more would only make receiving late */
 #define IDLE_NS 50000ull	/* a ring that is empty for so long is asked for kicks */
 #define FEW 4			/* rings that are polled whether or not they are idle */
 
