@@ -7,9 +7,9 @@
  */
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/eventfd.h"
@@ -77,6 +77,7 @@ void attach_rescue(struct bridge *b)
 /* Whoever has it may be held by the call fd of another port, to which a packet of this one goes. */
 static void vq_lock(struct port *p, struct virtq *vq)
 {
+	const struct timespec nap = { .tv_nsec = 20000 };
 	uint64_t since = 0, now;
 
 	while (!spin_trylock(&vq->lock)) {
@@ -86,7 +87,7 @@ static void vq_lock(struct port *p, struct virtq *vq)
 			attach_rescue(p->bridge);
 			since = now;
 		}
-		sched_yield();
+		nanosleep(&nap, NULL);
 	}
 }
 

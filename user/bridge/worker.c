@@ -281,41 +281,39 @@ static long futex(uint32_t *word, int op, uint32_t value, const struct timespec 
 }
 
 /* Between two passes: nothing of a ring or a port is in our hands. */
-static void stay_parked(struct worker *w)
+static void stay_parked(struct worker *w, uint32_t pause)
 {
-	store_release(&w->parked, 1);
+	store_release(&w->parked, pause);
 	futex(&w->parked, FUTEX_WAKE, 1, NULL);
-	while (load_acquire(&w->pause))
-		futex(&w->pause, FUTEX_WAIT, 1, NULL);
-	store_release(&w->parked, 0);
+	while (load_acquire(&w->pause) == pause)
+		futex(&w->pause, FUTEX_WAIT, pause, NULL);
 }
 
 void worker_pause(struct worker *w)
 {
 	if (!w->running)
 		return;
-	store_release(&w->pause, 1);
+	store_release(&w->pause, w->pause + 1);
 	worker_wake(w);
 }
 
 bool worker_parked(struct worker *w, uint64_t ns)
 {
 	const struct timespec t = { .tv_sec = (time_t)(ns / NSEC_PER_SEC), .tv_nsec = (long)(ns % NSEC_PER_SEC) };
+	uint32_t parked = load_acquire(&w->parked);
 
-	if (w->running && !load_acquire(&w->parked))
-		futex(&w->parked, FUTEX_WAIT, 0, &t);
-	return !w->running || load_acquire(&w->parked);
+	if (!w->running || parked == w->pause)
+		return true;
+	futex(&w->parked, FUTEX_WAIT, parked, &t);
+	return load_acquire(&w->parked) == w->pause;
 }
 
 void worker_unpark(struct worker *w)
 {
 	if (!w->running)
 		return;
-	store_release(&w->pause, 0);
+	store_release(&w->pause, w->pause + 1);
 	futex(&w->pause, FUTEX_WAKE, 1, NULL);
-	/* It must not find the next park's word and this one's answer. */
-	while (load_acquire(&w->parked))
-		sched_yield();
 }
 
 static void *worker_main(void *arg)
@@ -327,10 +325,11 @@ static void *worker_main(void *arg)
 		spin = SPIN_NS;
 	while (!READ_ONCE(w->stop)) {
 		uint64_t now = clock_now();
+		uint32_t pause = READ_ONCE(w->pause);
 		struct dp_result res;
 
-		if (unlikely(READ_ONCE(w->pause)))
-			stay_parked(w);
+		if (unlikely(pause & 1))
+			stay_parked(w, pause);
 		res = pass(w, now);
 		if (now - w->peek_ns >= PEEK_NS && (res.work || res.again || w->wait == WAIT_BUSY)) {
 			w->peek_ns = now;

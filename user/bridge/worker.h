@@ -36,8 +36,8 @@ struct worker {
 	pthread_t thread;
 
 	uint32_t stop;		/* control stores, worker reads */
-	uint32_t pause;		/* control stores: stay out of everything */
-	uint32_t parked;	/* worker stores: it does */
+	uint32_t pause;		/* control stores, one more each time: odd = stay out of everything */
+	uint32_t parked;	/* worker stores: the last odd one, since when it does */
 	struct worker_stats stats;	/* worker writes, control reads */
 
 	/* worker only */
