@@ -175,6 +175,10 @@ does_not_reach() { # NETNS IFACE ADDRESS MAC
 	! in_ns "$1" ping -q -c 2 -i 0.05 -W 0.3 "$3" >/dev/null 2>&1 || die "$1 reaches $3"
 }
 
+# Questions of ping that a namespace has heard, to groups and to others than itself included.
+asked() { in_ns "$1" nstat -asz IcmpMsgInType8 | awk '/Type8/ {print $2}'; }
+asked_at_least() { [ "$(asked "$1")" -ge "$2" ]; }
+
 # Every frame that went from guest to guest is delivered, or in a counter. Only for ports that get nothing from the wire.
 forwarding_adds_up() {
 	status_is '[.ports[] | (.forwarded.from_this_host // 0) == .totals.rx_packets + .totals.rx_drops +
