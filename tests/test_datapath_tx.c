@@ -39,23 +39,26 @@ static void packets_leave_through_the_tx_ring_undamaged(void **state)
 
 static void two_ports_take_turns(void **state)
 {
+	unsigned first[DP_PORTS] = { 0 };
 	struct dp_bed *b = *state;
-	unsigned i, turn;
+	uint32_t next = 0;
 
 	b->dp->talkers = DP_PORTS;
-	for (i = 0; i < 2 * DP_TX_BATCH; i++) {
-		assert_true(dp_send(b, 0, 0, 1514, i));
-		assert_true(dp_send(b, 1, 0, 1514, i));
-	}
-	for (turn = 0; turn < 2; turn++) {
+	for (unsigned turn = 0; turn < 8; turn++, next += DP_TX_BATCH) {
+		unsigned port;
+
+		for (uint32_t i = 0; i < DP_TX_BATCH; i++)
+			for (port = 0; port < DP_PORTS; port++)
+				assert_true(dp_send(b, port, 0, 1514, next + i));
 		dp_tx(b);
-		/* Whose ring is first changes, too. */
-		for (i = 0; i < DP_TX_BATCH; i++)
-			dp_expect_sent(b, turn, 1514, turn * DP_TX_BATCH + i);
-		for (i = 0; i < DP_TX_BATCH; i++)
-			dp_expect_sent(b, !turn, 1514, turn * DP_TX_BATCH + i);
+		port = b->q.umem[((struct xdp_desc *)b->q.tx.ring)[*b->q.tx.consumer & b->q.tx.mask].addr + 8];
+		first[port]++;
+		for (uint32_t i = 0; i < 2 * DP_TX_BATCH; i++)
+			dp_expect_sent(b, i < DP_TX_BATCH ? port : !port, 1514, next + i % DP_TX_BATCH);
+		dp_complete(b, DP_RING);
 	}
-	dp_complete(b, DP_RING);
+	/* Whose ring is first changes, too. */
+	assert_int_equal(first[0], first[1]);
 }
 
 static void who_found_no_room_has_the_next_turn(void **state)

@@ -100,6 +100,7 @@ struct dp_port {
 	uint32_t ntx;
 	uint32_t round;		/* of the last turn; of the last one in which it had something, and something for the uplink: */
 	uint32_t worked_round, sent_round;
+	uint32_t served_round, served_at;	/* of the last one in which a ring had a turn: where the first of them was */
 	int64_t deficit;	/* bytes it may still send in this round; negative: it has sent more */
 };
 

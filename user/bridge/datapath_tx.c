@@ -579,7 +579,7 @@ static void new_round(struct datapath *dp, struct dp_port *d)
 	d->deficit = d->deficit < 0 ? d->deficit + quantum : quantum;
 }
 
-/* Counts the ports that had something, and those that sent. */
+/* Counts the ports that had something, and those that sent, or would have. */
 static void count_turn(struct datapath *dp, struct dp_port *d, bool worked, bool sent)
 {
 	dp->talkers_now += worked && d->worked_round != dp->round;
@@ -588,6 +588,20 @@ static void count_turn(struct datapath *dp, struct dp_port *d, bool worked, bool
 		d->worked_round = dp->round;
 	if (sent)
 		d->sent_round = dp->round;
+}
+
+/*
+ * Of a port's rings the first that has its turn may use up what the port has. Each that was left without takes its place
+ * on the list, so that they all come first by turns, however many rings of others there are between them.
+ */
+static void take_turns(struct datapath *dp, struct dp_tx *tx, uint32_t at)
+{
+	const struct dp_port *d = tx->stats;
+
+	if (d->served_round != dp->round)
+		return;
+	dp->active[at] = dp->active[d->served_at];
+	dp->active[d->served_at] = tx;
 }
 
 /* A ring without packets: polled on for a moment, then it is asked for kicks. Lock held. Return: false when it is. */
@@ -613,9 +627,10 @@ static void passed_over(struct datapath *dp, struct dp_tx *tx)
 		dp->first = tx;
 }
 
-/* A ring on the list of active ones. Return: false when it leaves the list. */
-static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, uint64_t now_ns, struct dp_result *res)
+/* The ring at @at of the list of active ones. Return: false when it leaves the list. */
+static bool visit(struct datapath *dp, uint32_t at, bool up, uint64_t now_ns, struct dp_result *res)
 {
+	struct dp_tx *tx = dp->active[at];
 	struct virtq *vq = tx->vq;
 	unsigned room, before, done = 0;
 	bool keep = true, long_one;
@@ -624,6 +639,7 @@ static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, uint64_t now_n
 		return false;
 	new_round(dp, tx->stats);
 	if (unlikely(tx->stats->deficit <= 0)) {
+		take_turns(dp, tx, at);
 		res->again = true;
 		return true;
 	}
@@ -631,6 +647,7 @@ static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, uint64_t now_n
 	if (unlikely(!room && tx->need)) {
 		res->waiting = true;	/* the NIC is the bottleneck: the guest's packets stay where they are */
 		passed_over(dp, tx);
+		count_turn(dp, tx->stats, true, true);
 		return true;
 	}
 	if (!spin_trylock(&vq->lock)) {
@@ -650,7 +667,11 @@ static bool visit(struct datapath *dp, struct dp_tx *tx, bool up, uint64_t now_n
 	spin_unlock(&vq->lock);
 	/* Frames of a packet that is not done yet are work too. */
 	res->work += done ? done : room < before;
-	count_turn(dp, tx->stats, done || tx->stuck, room < before);
+	count_turn(dp, tx->stats, done || tx->stuck, room < before || tx->need);
+	if (done && tx->stats->served_round != dp->round) {
+		tx->stats->served_round = dp->round;
+		tx->stats->served_at = at;
+	}
 	if (unlikely(tx->stuck)) {
 		if (dp->contended)
 			res->again = true;
@@ -689,7 +710,9 @@ void datapath_tx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 	for (uint32_t i = 0; i < n; i++) {
 		const uint32_t at = start + i < n ? start + i : start + i - n;
 
-		dp->active[at]->listed = visit(dp, dp->active[at], up, now_ns, res);
+		struct dp_tx *tx = dp->active[at];
+
+		tx->listed = visit(dp, at, up, now_ns, res);
 	}
 	for (uint32_t i = 0; i < n; i++) {
 		if (!dp->active[i]->listed)
