@@ -159,10 +159,12 @@ static uint64_t heard_from_wire(struct bridge *b, uint64_t mac)
 	return last;
 }
 
-/* Time since the address's guest last sent from it, as far as it is known. */
+/* Time since the address's guest last sent from it: at least so long, for it is noted in steps. */
 static uint64_t silent_for(struct bridge *b, uint64_t key, uint64_t now_ns)
 {
-	return fdb_age(&b->fdb, key, now_ns) * SEEN_NS;
+	uint64_t age = fdb_age(&b->fdb, key, now_ns);
+
+	return age ? (age - 1) * SEEN_NS : 0;
 }
 
 /* The program's record of those the host hears; when, 0 = it does not know. */
@@ -308,7 +310,7 @@ static const char *outdated(struct bridge *b, struct port *p, uint64_t mac, uint
 	if (b->cfg.aging_s && silent > b->cfg.aging_s * NSEC_PER_SEC)
 		return "not used for long";
 	/* What comes back right after the guest sent it is its own echo. */
-	if (wire && wire + silent > now_ns + SEEN_NS + ECHO_NS)
+	if (wire && wire + silent > now_ns + ECHO_NS)
 		return "it is on the wire now";
 	wire = heard_by_host(b, mac, now_ns);
 	if (wire && now_ns - wire < CONFLICT_NS)
