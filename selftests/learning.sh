@@ -19,8 +19,8 @@ two_ports() { # ARGUMENTS
 tap_guest_ends() { kill -KILL "${PEER[$1]}"; wait "${PEER[$1]}" 2>/dev/null; ip netns del "g$1"; wait_for 10 port_status_is "$1" .connected false; }
 
 test_a_silent_address_is_forgotten_and_one_that_sends_is_kept() {
-	two_ports --aging 2 && tap_guest 1 && tap_guest 2 && ports_are_up 1 2 || return 1
-	in_ns g2 ping -q -i 0.2 $WIRE_IP >/dev/null & PEER[3]=$!
+	two_ports --aging 4 && tap_guest 1 && tap_guest 2 && ports_are_up 1 2 || return 1
+	in_ns g2 ping -q -i 0.1 $WIRE_IP >/dev/null & PEER[3]=$!
 	happens address_learned 2 "$(mac_of 2)" && reaches g1 $WIRE_IP && happens address_learned 1 "$(mac_of 1)" || return 1
 	# The wire would ask who has it once in a while, and the answer would be heard.
 	in_wire ip neigh flush dev wire0; ip neigh flush dev nic0
@@ -60,8 +60,10 @@ test_an_address_that_is_heard_from_the_wire_is_the_wires() {
 }
 test_frames_to_nobody_go_to_the_guest_that_is_named() {
 	two_ports --unknown guest=p2 && start_far_bridge && start_peer 1 --sink && start_peer 2 --sink && ports_are_up 1 2 || return 1
-	far_guest 1 --generate 100,20000 --count 1000 --dst 02:00:00:00:00:77 >/dev/null
-	wait_for 5 port_status_is 2 .totals.rx_packets 1000 && port_status_is 1 .totals.rx_packets 0 || die "$(status '[.ports[].totals]' | jq -c .)"
+	far_guest 1 --generate 100,4000 --count 1000 --dst 02:00:00:00:00:77 >/dev/null
+	# A veth's queue is short, and what it loses nobody on this side has seen: all that came is the guest's.
+	wait_for 5 status_is '(.uplink.queues[0].rx_packets as $n | .ports[1].totals.rx_packets == $n and $n > 900) and .ports[0].totals.rx_packets == 0' true ||
+		die "$(status '[.uplink.queues[0].rx_packets, .ports[].totals]' | jq -c .)"
 }
 
 run_tests
