@@ -18,6 +18,7 @@
 #include <cmocka.h>
 
 #include "bridge/datapath.h"
+#include "bridge/local.h"
 #include "bridge/mac.h"
 #include "guest.h"
 
@@ -60,7 +61,7 @@ struct dp_bed {
 	uint64_t now;
 	uint64_t wired;		/* frames put into the rx ring */
 	uint64_t never;		/* counted by the program, and lost before the ring */
-	uint64_t mcast;		/* handed over by datapath_deliver(), taken by rings */
+	uint64_t mcast;		/* handed over by local_from_wire(), taken by rings */
 	uint64_t taken_back;	/* frames that waited for a port that was removed */
 	struct dp_port gone[DP_MOST];	/* counters of each port while it is removed */
 	uint64_t mute;		/* broadcasts that did not go to the uplink, because it was down */

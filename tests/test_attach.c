@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/node.h"
 #include "bridge/attach.h"
+#include "bridge/local.h"
 #include "dp.h"
 #include "fake_host.h"
 #include "vu.h"
@@ -251,7 +252,7 @@ static unsigned turn(struct bed *b)
 	unsigned n = 0;
 
 	if (b->g.cfg.dir == VIRTQ_RX)
-		return datapath_deliver(b->dp, frame, LEN, 1);
+		return local_from_wire(b->dp, frame, LEN, 1);
 	datapath_activate_all(b->dp);	/* what the worker does when it is woken */
 	for (datapath_tx(b->dp, clock_now(), &res); kernel_tx(&b->q, &d); n++)
 		kernel_complete(&b->q, d.addr);

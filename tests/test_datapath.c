@@ -534,7 +534,7 @@ static unsigned hand_over(struct dp_bed *b, uint32_t number)
 	unsigned n;
 
 	dp_frame(f, sizeof(f), 0xffff, DP_MAC_WIRE, number);
-	n = datapath_deliver(b->dp, f, sizeof(f), b->now);
+	n = local_from_wire(b->dp, f, sizeof(f), b->now);
 	b->mcast += n;
 	return n;
 }

@@ -572,7 +572,7 @@ static void soak_broadcast(struct soak *s)
 	for (unsigned i = 0; i < DP_PORTS * DP_PAIRS; i++)
 		before += b->rx[i / DP_PAIRS][i % DP_PAIRS].vq->stats.packets;
 	dp_frame(f, sizeof(f), 0xffff, DP_MAC_WIRE, 0);
-	b->mcast += datapath_deliver(b->dp, f, sizeof(f), b->now);
+	b->mcast += local_from_wire(b->dp, f, sizeof(f), b->now);
 	for (unsigned i = 0; i < DP_PORTS * DP_PAIRS; i++)
 		after += b->rx[i / DP_PAIRS][i % DP_PAIRS].vq->stats.packets;
 	assert_in_range(after - before, 0, DP_PORTS);

@@ -180,7 +180,7 @@ static void an_isolated_port_is_reached_from_the_uplink_only(void **state)
 	local_expect_nothing(b);
 	dp_frame(f, 60, 0, DP_MAC_WIRE, 3);
 	memset(f, 0xff, 6);
-	n = datapath_deliver(b->dp, f, 60, b->now);
+	n = local_from_wire(b->dp, f, 60, b->now);
 	b->mcast += n;
 	assert_int_equal(n, 4);
 	for (unsigned i = 0; i < 4; i++)

@@ -384,7 +384,7 @@ static void a_broadcast_from_the_wire_stays_in_its_vlan(void **state)
 		memcpy(f, bare, 60);
 		if (vid)
 			len = local_tag(f, len, vid);
-		n = datapath_deliver(b->dp, f, len, b->now);
+		n = local_from_wire(b->dp, f, len, b->now);
 		b->mcast += n;
 		assert_int_equal(n, wire[i].got);
 		if (vid == 10) {
@@ -400,10 +400,10 @@ static void a_broadcast_from_the_wire_stays_in_its_vlan(void **state)
 		local_expect_nothing(b);
 	}
 	/* A tag that is cut off. */
-	assert_int_equal(datapath_deliver(b->dp, f, 14, b->now), 0);
+	assert_int_equal(local_from_wire(b->dp, f, 14, b->now), 0);
 	group_frame(f, 60, DP_MAC_WIRE, 1);
 	local_tag(f, 60, 10);
-	assert_int_equal(datapath_deliver(b->dp, f, 16, b->now), 0);
+	assert_int_equal(local_from_wire(b->dp, f, 16, b->now), 0);
 	local_expect_nothing(b);
 }
 

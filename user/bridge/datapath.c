@@ -16,8 +16,6 @@
 #include <unistd.h>
 
 #include "bridge/datapath.h"
-#include "bridge/forward.h"
-#include "bridge/local.h"
 #include "bridge/mac.h"
 #include "viaduct_steer.h"
 
@@ -720,14 +718,4 @@ void datapath_rx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 	}
 	dp->nbusy = keep;
 	nicq_refill(dp->nicq);
-}
-
-unsigned datapath_deliver(struct datapath *dp, const uint8_t *frame, uint32_t len, uint64_t now_ns)
-{
-	struct iovec piece = { (void *)frame, len };
-	const struct virtq_pkt pkt = { .chain = UINT16_MAX, .npieces = 1, .len = len, .piece = &piece };
-	struct dp_fwd f;
-
-	learn_wire_note(dp->wire, mac_load(frame + MAC_LEN), now_ns);
-	return forward_peek(&pkt, &f) ? local_to_all(dp, &pkt, &f, VD_PORT_NONE, true, now_ns) : 0;
 }

@@ -285,11 +285,4 @@ bool datapath_arm(struct datapath *dp);
  * DP_RECONCILE_NS. Any thread. Return: true when there are such frames.
  */
 bool datapath_missing(const struct datapath *dp);
-
-/**
- * datapath_deliver() - hand one frame from the wire to all ports of its VLAN (broadcast, multicast)
- * Worker. Return: number of ports that got it.
- */
-unsigned datapath_deliver(struct datapath *dp, const uint8_t *frame, uint32_t len, uint64_t now_ns);
-
 #endif

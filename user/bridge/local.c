@@ -341,6 +341,16 @@ unsigned local_to_all(struct datapath *dp, const struct virtq_pkt *pkt, const st
 	return ports;
 }
 
+unsigned local_from_wire(struct datapath *dp, const uint8_t *frame, uint32_t len, uint64_t now_ns)
+{
+	struct iovec piece = { (void *)frame, len };
+	const struct virtq_pkt pkt = { .chain = UINT16_MAX, .npieces = 1, .len = len, .piece = &piece };
+	struct dp_fwd f;
+
+	learn_wire_note(dp->wire, mac_load(frame + MAC_LEN), now_ns);
+	return forward_peek(&pkt, &f) ? local_to_all(dp, &pkt, &f, VD_PORT_NONE, true, now_ns) : 0;
+}
+
 bool local_to_host(struct datapath *dp, struct dp_port *from, const struct virtq_pkt *pkt, const struct dp_fwd *f)
 {
 	struct iovec *iov = dp->out_piece;

@@ -49,4 +49,10 @@ unsigned local_to_all(struct datapath *dp, const struct virtq_pkt *pkt, const st
  */
 bool local_to_host(struct datapath *dp, struct dp_port *from, const struct virtq_pkt *pkt, const struct dp_fwd *f);
 
+/**
+ * local_from_wire() - hand one frame from the wire to all ports of its VLAN (broadcast, multicast)
+ * Worker. Return: number of ports that got it.
+ */
+unsigned local_from_wire(struct datapath *dp, const uint8_t *frame, uint32_t len, uint64_t now_ns);
+
 #endif

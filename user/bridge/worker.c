@@ -23,6 +23,7 @@
 #include <linux/futex.h>
 
 #include "base/clock.h"
+#include "bridge/local.h"
 #include "bridge/worker.h"
 
 #define SPIN_NS (50 * NSEC_PER_USEC)	/* adaptive: how long to poll on after the last packet */
@@ -192,7 +193,7 @@ static unsigned take_mcast(struct worker *w, uint64_t now_ns)
 			continue;
 		if (!mcast_token(w, now_ns))
 			w->stats.mcast_limited++;
-		else if (datapath_deliver(w->dp[0], w->mcast_buf, (uint32_t)len, now_ns))
+		else if (local_from_wire(w->dp[0], w->mcast_buf, (uint32_t)len, now_ns))
 			w->stats.mcast_delivered++;
 	}
 	return n;
