@@ -405,10 +405,10 @@ static unsigned send_local(struct datapath *dp, struct dp_tx *tx, uint16_t dest,
 		44, 45, 46, 47, 48, 49, 50, 51, 52, 53, 54, 55, 56, 57, 58, 59, 60, 61, 62, 63,
 	};
 	const struct local_batch b = { dp->batch.pkt, dp->fwd, index, n };
-	unsigned done;
+	unsigned done, taken;
 
 	dp->rejected = 0;
-	done = local_deliver(dp, dest, &b, now_ns);
+	done = taken = local_deliver(dp, dest, &b, now_ns);
 	if (likely(done == n || dp->contended)) {
 		tx->hold_ns = 0;
 	} else if (!tx->hold_ns || tx->hold_dest != dest || tx->held_up >= DP_TX_BATCH) {
@@ -420,7 +420,7 @@ static unsigned send_local(struct datapath *dp, struct dp_tx *tx, uint16_t dest,
 		local_drop(dp, dest, n - done);
 		done = n;
 	}
-	tx->held_up += done;
+	tx->held_up += taken;	/* what was dropped is no sign of life */
 	dp->blocked |= done < n;
 	for (unsigned i = 0; i < done; i++)
 		dp->spent += charge(&dp->batch.pkt[i]);
