@@ -462,7 +462,7 @@ static void frames_beyond_the_packet_rate_are_dropped_and_counted(void **state)
 	assert_int_equal(stats_of(0).packets, passed);
 	assert_int_equal(flow_of(0, 0)->seq, passed);
 	/* Ten seconds later. */
-	l->frame_due -= 10000000000ull;
+	l->frame_due -= 10000000000ull << VD_LIMIT_TICK;
 	assert_in_range(passing(0, 200, LEN), 10, 11);
 	/* Others are not concerned. */
 	assert_int_equal(passing(1, 200, LEN), 200);
@@ -476,7 +476,7 @@ static void frames_beyond_the_bit_rate_are_dropped_by_their_length(void **state)
 	(void)state;
 	assert_in_range(passed, VD_LIMIT_MIN_BYTES / 1000, VD_LIMIT_MIN_BYTES / 1000 + 2);
 	assert_int_equal(stats_of(0).drop_rate, 300 - passed);
-	l->bit_due -= 10000000000ull;
+	l->bit_due -= 10000000000ull << VD_LIMIT_TICK;
 	/* less what the last one of before was too long */
 	assert_in_range(passing(0, 300, 100), 90, 102);
 }
@@ -627,7 +627,7 @@ static void whom_the_host_hears_is_noted_as_on_the_wire(void **state)
 	noted();
 	assert_int_equal(run(f, udp4(f, uplink_link(up)->mac, 1, LEN), 0).verdict, XDP_PASS);
 	when = noted();
-	assert_in_range(when, before - unit, clock_now());
+	assert_in_range(when, before - unit - 20000000, clock_now());	/* the program looks at a coarse clock */
 	/* Unknown ones that pass, too. */
 	assert_int_equal(run(f, udp4(f, other_mac, 1, LEN), 0).verdict, XDP_PASS);
 	assert_int_not_equal(noted(), 0);
