@@ -378,6 +378,34 @@ static void a_bad_packet_between_good_ones_takes_nothing_with_it(void **state)
 	assert_int_equal(dp_port(b, SENDER)->count[DP_TO_PORTS], 12);
 }
 
+/* Behind one that waits it waits too, and is counted when it has had its turn. */
+static void a_bad_packet_behind_one_that_waits_is_counted_once(void **state)
+{
+	struct dp_bed *b = *state;
+	struct offload o = offload_tcp4(3000);
+	struct virtio_net_hdr_v1 hdr = offload_header(&o, MSS);
+
+	hdr.csum_offset = 2;
+	assert_true(local_send(b, SENDER, FULL, 60, 1));
+	assert_true(dp_send_hdr(&b->tx[SENDER][0], &hdr, packet, build(packet, &o, SENDER, FULL, false)));
+	assert_true(local_send(b, SENDER, FULL, 60, 2));
+	for (unsigned i = 0; i < 10; i++)
+		dp_tx(b);
+	assert_int_equal(dp_port(b, SENDER)->count[DP_TO_PORTS], 0);
+	dp_offer(&b->rx[FULL][0], DP_QSIZE);
+	dp_tx(b);
+	assert_int_equal(dp_port(b, SENDER)->count[DP_TO_PORTS], 2);
+	assert_int_equal(dp_port(b, FULL)->count[DP_FROM_PORTS], 2);
+	assert_int_equal(b->tx[SENDER][0].vq->stats.errors[VIRTQ_DROP_OFFLOAD], 1);
+	for (uint32_t i = 1; i <= 2; i++) {
+		uint8_t f[60];
+
+		local_frame(f, 60, DP_MAC_GUEST + FULL, SENDER, i);
+		local_expect_bytes(b, FULL, 0, f, 60);
+	}
+	local_expect_nothing(b);
+}
+
 /* --- with VLANs ------------------------------------------------------------------------ */
 
 static void set_vlans(struct dp_bed *b, unsigned port, struct port_config c)
@@ -542,6 +570,7 @@ int main(void)
 		DP_BOTH(a_packet_half_sent_that_goes_elsewhere_does_not_cut_the_next_one_short),
 		DP_BOTH(a_packet_with_an_absurd_header_reaches_nobody_and_is_counted_once),
 		DP_BOTH(a_bad_packet_between_good_ones_takes_nothing_with_it),
+		DP_BOTH(a_bad_packet_behind_one_that_waits_is_counted_once),
 		DP_BOTH(a_large_packet_gets_and_loses_its_tag),
 		DP_BOTH(each_frame_for_the_uplink_gets_the_tag),
 		DP_BOTH(a_broadcast_is_finished_for_each_as_each_needs_it),

@@ -128,8 +128,6 @@ static bool same_head(const struct segment_plan *plan, const struct dp_fwd *f)
 
 /* --- to one port ------------------------------------------------------------- */
 
-enum fit { FIT_AS_IT_IS, FIT_MADE_PLAIN, FIT_NEVER };
-
 /* Nearly always: a plain packet in one piece, whose tag stays as it is. */
 static inline bool is_simple(const struct dp_port *d, const struct virtq_pkt *p, const struct dp_fwd *f)
 {
@@ -137,9 +135,13 @@ static inline bool is_simple(const struct dp_port *d, const struct virtq_pkt *p,
 	       (likely(!f->vlan) || !tag_change(f, policy_tagged(&d->port->policy, f->vlan)));
 }
 
-/* Enters packet @p as number @k of the run for @vq, when it can go as it is; it is not simple. */
-static __attribute__((noinline)) enum fit enter(struct datapath *dp, struct dp_port *d, const struct virtq *vq, const struct virtq_pkt *p,
-		      const struct dp_fwd *f, unsigned k, unsigned *pieces)
+/*
+ * Enters packet @p, which is not simple, as number @k of the run for @vq. Return: false when it cannot go as it is: it has
+ * to be made plain, and whether that can be is found out when its turn has come.
+ */
+static __attribute__((noinline)) bool enter(struct datapath *dp, const struct dp_port *d, const struct virtq *vq,
+					    const struct virtq_pkt *p, const struct dp_fwd *f, unsigned k,
+					    unsigned *pieces)
 {
 	int change = tag_change(f, policy_tagged(&d->port->policy, f->vlan));
 	struct iovec *iov = &dp->out_piece[*pieces];
@@ -150,23 +152,17 @@ static __attribute__((noinline)) enum fit enter(struct datapath *dp, struct dp_p
 		enum virtq_error e = segment_check(&dp->plan, p, vq->max_frame);
 
 		asks.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
-		if (e == VIRTQ_DROP_LONG || (!e && !vnet_receivable(vq->features, &asks)))
-			return FIT_MADE_PLAIN;
-		if (e) {
-			reject(dp, d, p, e);
-			return FIT_NEVER;
-		}
+		if (e || !vnet_receivable(vq->features, &asks))
+			return false;
 		head_len = dp->plan.head_len;
-		if (!same_head(&dp->plan, f)) {
-			reject(dp, d, p, VIRTQ_DROP_OFFLOAD);
-			return FIT_NEVER;
-		}
+		if (!same_head(&dp->plan, f))	/* plain frames have nothing in them to contradict */
+			return false;
 		memcpy(dp->out_head[k], dp->plan.head, head_len);
 	}
 	describe(&dp->more[k], iov, dp->out_tag[k], p, f, dp->out_head[k], head_len, change);
 	*pieces += dp->more[k].npieces;
 	dp->src[k] = (struct virtq_src){ .len = (uint32_t)((int)p->len + change), .more = &dp->more[k] };
-	return FIT_AS_IT_IS;
+	return true;
 }
 
 /* One plain frame in memory of our own. Return: it was taken, or dropped for good. */
@@ -227,8 +223,7 @@ static unsigned deliver_runs(struct datapath *dp, struct dp_port *d, struct virt
 
 	while (i < b->n) {
 		unsigned pieces = 0, m = 0, got;
-		enum fit fit = FIT_AS_IT_IS;
-		bool limited = false;
+		bool limited = false, fits = true;
 
 		if (unlikely(has_limit))
 			limit = *d->port->rx_limit;
@@ -246,8 +241,8 @@ static unsigned deliver_runs(struct datapath *dp, struct dp_port *d, struct virt
 				dp->src[m] = (struct virtq_src){ p->piece->iov_base, p->len, NULL, f->head };
 				continue;
 			}
-			fit = enter(dp, d, vq, p, f, m, &pieces);
-			if (unlikely(fit))
+			fits = enter(dp, d, vq, p, f, m, &pieces);
+			if (unlikely(!fits))
 				break;
 		}
 		got = m ? virtq_rx_put(vq, dp->src, m) : 0;
@@ -258,9 +253,7 @@ static unsigned deliver_runs(struct datapath *dp, struct dp_port *d, struct virt
 		if (unlikely(limited)) {
 			d->count[DP_DROP_RATE]++;
 			i++;
-		} else if (unlikely(fit == FIT_NEVER)) {
-			i++;
-		} else if (unlikely(fit == FIT_MADE_PLAIN)) {
+		} else if (unlikely(!fits)) {
 			if (!put_plain(dp, d, vq, &b->pkt[b->index[i]], &b->fwd[b->index[i]]))
 				break;
 			charge_limit(d, b, i, 1, now_ns);
