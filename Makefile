@@ -38,7 +38,7 @@ help:
 	@echo 'sudo make demo    install what is missing, build, show packets flowing, clean up'
 	@echo 'sudo make check   install what is missing, run all tests; ends with "N passed, N failed"'
 	@echo 'make check-unit   unit tests only (no root, ASan and UBSan)'
-	@echo 'make fuzz         fuzz messages and rings; FUZZ_SECONDS=60'
+	@echo 'make fuzz         fuzz messages, rings and forwarding; FUZZ_SECONDS=60'
 	@echo 'sudo make bench   benchmarks beside DPDK testpmd; prints ratios'
 	@echo 'make install      DESTDIR= PREFIX=/usr/local'
 	@echo 'make clean        remove build/'
@@ -84,11 +84,13 @@ $(BUILD)/tests/test_%: $(BUILD)/asan/tests/test_%.o $(BUILD)/libviaduct-asan.a
 	@mkdir -p $(@D)
 	@echo "  LD    $@"
 	@$(CC) $(CFLAGS) $(SAN) $(LDFLAGS) -o $@ $^ -lcmocka $(LIBS)
+FUZZ_LAYERS := user/base/% user/ring/% user/vhost/%
+$(BUILD)/tests/fuzz_forward: FUZZ_LAYERS += user/xdp/% user/bridge/%
 $(BUILD)/tests/fuzz_%: tests/fuzz_%.c $(LIB_SRC) $(wildcard include/*.h user/*/*.h tests/*.h) | $(BPF_SKEL)
 	@mkdir -p $(@D)
 	@echo "  FUZZ  $@"
 	@$(CLANG) $(CPPFLAGS) -std=gnu11 -O1 -g $(WARN) -fsanitize=fuzzer,address,undefined -o $@ $< \
-		$(filter user/base/% user/ring/% user/vhost/%,$(LIB_SRC)) $(LIBS)
+		$(filter $(FUZZ_LAYERS),$(LIB_SRC)) $(LIBS)
 
 $(BUILD)/selftests/%: selftests/%.c selftests/xdp_env.c $(wildcard selftests/*.h) $(BUILD)/libviaduct.a
 	@mkdir -p $(@D)
