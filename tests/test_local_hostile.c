@@ -1,0 +1,187 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A guest that changes its packets while they are on their way to others: what
+ * arrives begins with what was decided on, whatever the packet says by then; with
+ * both kinds of rings.
+ */
+#include <pthread.h>
+#include <sched.h>
+
+#include "local.h"
+#include "offload.h"
+
+#define FEATURES (GUEST_V1 | GUEST_MRG | GUEST_EVENT | GUEST_INDIRECT | VNET_OFFLOADS)
+#define MSS 1400u
+#define ROUNDS 200
+#define MANY 16		/* packets in each */
+
+enum { SENDER, SAME, OTHER, TRUNK };
+
+static const struct port_config ports[DP_MOST] = {
+	{ .vlan = 10 }, { .vlan = 10 }, { .vlan = 20 }, { .have_trunk = true, .trunk = { 1 << 10 } },
+};
+static uint8_t packet[OFFLOAD_MAX], got[OFFLOAD_MAX];
+
+LOCAL_FIXTURE(ports, 4, FEATURES)
+
+static struct {
+	struct guest *g;
+	uint32_t stop;
+	uint64_t at[MANY];	/* where packets are */
+} vandal;
+
+/* Where to, mostly: that is what must not change; and all other headers. */
+static void *change_headers(void *arg)
+{
+	uint64_t seed = 17;
+
+	(void)arg;
+	while (!READ_ONCE(vandal.stop)) {
+		uint32_t v = guest_random(&seed);
+		uint64_t at = READ_ONCE(vandal.at[v % MANY]);
+		uint8_t *p = guest_ptr(vandal.g, at + DP_HDR), mac[14];
+
+		local_frame(mac, 14, v >> 4 & 4 ? DP_MAC_WIRE : DP_MAC_GUEST + (v >> 4 & 3), v >> 6 & 3, 0);
+		if (v & 0x100)
+			memset(mac, 0xff, 6);
+		switch (v >> 9 & 7) {
+		case 0: case 1: case 2: case 3:
+			memcpy(p, mac, 6);
+			break;
+		case 4:
+			memcpy(p + 12, v & 0x1000 ? "\x81\x00\x00\x14" : "\x08\x00\x45\x00", 4);
+			break;
+		default:
+			WRITE_ONCE(p[(v >> 12) % 60], (uint8_t)(v >> 20));
+		}
+		for (unsigned spin = v >> 24 & 63; spin; spin--)
+			cpu_relax();
+	}
+	return NULL;
+}
+
+/* Packets for anybody, plain or large, where they will be changed. */
+static void post_some(struct dp_bed *b, uint64_t *seed)
+{
+	struct dp_end *e = &b->tx[SENDER][0];
+
+	for (unsigned i = 0; i < MANY; i++) {
+		uint32_t v = guest_random(seed);
+		struct offload o = v & 1 ? offload_tcp6(0) : offload_tcp4(0);
+		struct virtio_net_hdr_v1 hdr = { 0 };
+		uint8_t mac[14];
+
+		o.udp = v & 2;
+		o.payload = v & 4 ? 1 + v % 20000 : v % 1000;
+		if (o.payload > 1400 || v & 8)
+			hdr = offload_header(&o, o.payload > 1400 ? MSS : 0);
+		offload_build(packet, &o, false);
+		local_frame(mac, 14, v >> 8 & 4 ? DP_MAC_WIRE : DP_MAC_GUEST + (v >> 8 & 3), SENDER, 0);
+		memcpy(packet, mac, 12);
+		if ((v >> 12 & 7) == 0)
+			memset(packet, 0xff, 6);
+		if (!dp_send_hdr(e, &hdr, packet, offload_len(&o)))
+			break;
+		WRITE_ONCE(vandal.at[i], e->addr[e->idle[e->nidle]]);
+	}
+}
+
+static void is_for(const uint8_t *f, unsigned port)
+{
+	uint8_t mac[14];
+
+	local_frame(mac, 14, DP_MAC_GUEST + port, 0, 0);
+	if (!(f[0] & 1))
+		assert_memory_equal(f, mac, 6);
+}
+
+/* The header is true of the packet that came with it. */
+static void header_is_true(const struct virtio_net_hdr_v1 *h, const uint8_t *f, uint32_t len)
+{
+	uint8_t type = h->gso_type & (uint8_t)~VIRTIO_NET_HDR_GSO_ECN;
+	const uint8_t *l4 = f + h->csum_start;
+
+	assert_int_equal(h->flags & ~VIRTIO_NET_HDR_F_NEEDS_CSUM, 0);
+	if (!h->flags) {
+		assert_int_equal(h->gso_type, 0);
+		return;
+	}
+	assert_in_range(h->csum_start, SEGMENT_MIN_START - TAG, len - h->csum_offset - 2);
+	if (!type)
+		return;
+	assert_true(h->gso_size > 0 && h->hdr_len <= len);
+	assert_int_equal(h->hdr_len, h->csum_start + (type == VIRTIO_NET_HDR_GSO_UDP_L4 ? 8 : (l4[12] >> 4) * 4));
+}
+
+/* Everything a guest has. Return: packets. */
+static unsigned take_all(struct dp_bed *b, unsigned port)
+{
+	struct virtio_net_hdr_v1 hdr;
+	unsigned n = 0;
+
+	for (unsigned k = 0; k < DP_PAIRS; k++)
+		for (int len; (len = dp_take_packet(&b->rx[port][k], got, &hdr)) >= 0; n++) {
+			is_for(got, port);
+			header_is_true(&hdr, got, (uint32_t)len);
+			if (port == TRUNK)
+				assert_memory_equal(got + 12, "\x81\x00\x00\x0a", 4);
+		}
+	return n;
+}
+
+static void what_arrives_begins_with_what_was_decided_on(void **state)
+{
+	struct dp_bed *b = *state;
+	unsigned same = 0, trunk = 0, out = 0;
+	const uint8_t *f = NULL;
+	uint64_t seed = 4;
+	pthread_t thread;
+
+	vandal.g = &b->tx[SENDER][0].g;
+	vandal.stop = 0;
+	for (unsigned i = 0; i < MANY; i++)
+		vandal.at[i] = dp_buf(i);
+	assert_int_equal(pthread_create(&thread, NULL, change_headers, NULL), 0);
+	for (unsigned round = 0; round < ROUNDS; round++) {
+		post_some(b, &seed);
+		local_offer_all(b);
+		b->now += DP_LOCAL_HOLD_NS;
+		for (unsigned i = 0; i < 4; i++) {
+			dp_tx(b);
+			for (int len; (len = dp_sent(b, &f)) >= 0; out++) {
+				assert_in_range(len, 18, GUEST_MAX_FRAME);
+				assert_memory_equal(f + 12, "\x81\x00\x00\x0a", 4);
+				dp_complete(b, 1);
+			}
+			same += take_all(b, SAME);
+			trunk += take_all(b, TRUNK);
+			/* Of the other VLAN nobody sends anything. */
+			assert_int_equal(take_all(b, OTHER), 0);
+			sched_yield();
+		}
+	}
+	WRITE_ONCE(vandal.stop, 1);
+	pthread_join(thread, NULL);
+	assert_true(same > 100 && trunk > 100 && out > 100);
+	assert_int_equal(dp_port(b, OTHER)->count[DP_FROM_PORTS], 0);
+}
+
+static int hostile_teardown(void **state)
+{
+	dp_check_hostile(*state);
+	dp_close(*state);
+	return 0;
+}
+
+#define HOSTILE(fn)                                                                                                  \
+	{ #fn ", split", fn, setup, hostile_teardown, NULL }, { #fn ", packed", fn, setup_packed, hostile_teardown, NULL }
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		HOSTILE(what_arrives_begins_with_what_was_decided_on),
+	};
+
+	(void)teardown;
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
