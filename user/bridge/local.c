@@ -17,7 +17,7 @@
 #include "bridge/mac.h"
 
 #define MACS (2 * MAC_LEN)
-#define ADDRESSES_AND_TYPE 14	/* bytes of a frame in front of its tag's contents */
+#define TYPE_END 14		/* bytes of a frame in front of what its type says */
 #define MAX_PLAIN 2048		/* frames that a packet is made into at most: 64 KiB in segments of 32 bytes */
 #define LOCK_TRIES 200		/* looks at a lock that another worker holds for one batch */
 
@@ -120,10 +120,13 @@ static void reject(struct datapath *dp, struct dp_port *at, const struct virtq_p
 	}
 }
 
-/* The headers were read a second time. What was decided on first is what goes out, so it must be the same. */
+/*
+ * The headers were read a second time, and what was decided on goes over them. Addresses may differ, they contradict
+ * nothing; the type, and the first bytes of IP or the tag, must not.
+ */
 static bool same_head(const struct segment_plan *plan, const struct dp_fwd *f)
 {
-	return !plan->head_len || !memcmp(plan->head, f->head, f->tagged ? ADDRESSES_AND_TYPE : VIRTQ_HEAD);
+	return !plan->head_len || !memcmp(plan->head + MACS, f->head + MACS, (f->tagged ? TYPE_END : VIRTQ_HEAD) - MACS);
 }
 
 /* --- to one port ------------------------------------------------------------- */
