@@ -37,6 +37,19 @@ struct room {
 	struct iovec piece[RX_CHAINS + RX_PIECES];
 };
 
+/* The beginning of a buffer is sent for, to be written; a line with nothing but the header only to be read. */
+static inline void fetch_start(const struct virtq *vq, const uint8_t *data, uint32_t len)
+{
+	const uint32_t at = (uintptr_t)data & (COPY_LINE - 1);
+
+	if (at + vq->hdr_len >= COPY_LINE)
+		__builtin_prefetch(data);
+	else
+		prefetch_write(data);
+	if (at + vq->hdr_len + len > COPY_LINE)
+		prefetch_write(data + COPY_LINE);
+}
+
 /*
  * Chains from next_avail on, those that are one plain buffer ready to be written. Of a packed ring: descriptors; the
  * inner ones of a chain are looked at in vain. Return: how far it looked.
@@ -68,9 +81,7 @@ static __always_inline unsigned look_ahead(struct virtq *vq, struct rx_slot *slo
 			continue;
 		slot[i].data = iov.iov_base;
 		slot[i].len = d.len;
-		prefetch_write(slot[i].data);
-		if (src[i].len + sizeof(struct virtio_net_hdr_v1) > COPY_LINE)
-			prefetch_write(slot[i].data + COPY_LINE);
+		fetch_start(vq, slot[i].data, src[i].len);
 	}
 	return i;
 }
@@ -92,11 +103,32 @@ static inline bool is_fast(const struct rx_slot *slot, const struct virtq_src *s
 	return slot->data && !src->more && slot->len >= (uint64_t)src->len + hdr_len;
 }
 
+/*
+ * The header of a plain frame. Where it stands already, from the frame before in this buffer, nothing is written: the
+ * guest's core may go on having the line.
+ */
+static inline void write_header(uint8_t *to, uint32_t hdr_len)
+{
+	static const struct virtio_net_hdr_mrg_rxbuf hdr = { .num_buffers = 1 };
+	uint64_t first, want_first;
+	uint32_t last, want_last;
+
+	if (unlikely(hdr_len != sizeof(hdr))) {
+		__builtin_memcpy(to, &hdr, sizeof(hdr.hdr));
+		return;
+	}
+	__builtin_memcpy(&first, to, sizeof(first));
+	__builtin_memcpy(&last, to + sizeof(first), sizeof(last));
+	__builtin_memcpy(&want_first, &hdr, sizeof(first));
+	__builtin_memcpy(&want_last, (const uint8_t *)&hdr + sizeof(first), sizeof(last));
+	if (first != want_first || last != want_last)
+		__builtin_memcpy(to, &hdr, sizeof(hdr));
+}
+
 /* Plain frames into chains of one descriptor, from the first on. Return: how many. */
 static __always_inline unsigned put_fast(struct virtq *vq, const struct rx_slot *slot, const struct virtq_src *src,
 					 unsigned n, const bool packed)
 {
-	static const struct virtio_net_hdr_mrg_rxbuf hdr = { .num_buffers = 1 };
 	const uint32_t hdr_len = vq->hdr_len;
 	uint16_t avail = vq->next_avail, used = vq->next_used;
 	uint64_t bytes = 0;
@@ -108,10 +140,7 @@ static __always_inline unsigned put_fast(struct virtq *vq, const struct rx_slot 
 
 		if (likely(i + 1 < n && slot[i + 1].data))
 			copy_fetch_to(slot[i + 1].data, src[i + 1].len + sizeof(struct virtio_net_hdr_v1));
-		if (likely(hdr_len == sizeof(hdr)))
-			__builtin_memcpy(slot[i].data, &hdr, sizeof(hdr));
-		else
-			__builtin_memcpy(slot[i].data, &hdr, sizeof(hdr.hdr));
+		write_header(slot[i].data, hdr_len);
 		copy_bytes(to, src[i].data, len);
 		if (src[i].head)
 			__builtin_memcpy(to, src[i].head, VIRTQ_HEAD);

@@ -66,6 +66,8 @@ static inline void enter(const struct virtq *vq, struct virtq_batch *b, unsigned
 	p->len = total - vq->hdr_len;
 	b->npieces += n;
 	__builtin_prefetch(p->piece->iov_base);
+	/* Often the header ends a line, and the packet begins the next. */
+	__builtin_prefetch((const uint8_t *)p->piece->iov_base + COPY_LINE);
 }
 
 /* Second pass, other than one plain descriptor in one piece. */
