@@ -514,10 +514,9 @@ static unsigned tx_ring(struct datapath *dp, struct dp_tx *tx, unsigned *room, b
 	if (unlikely(limited)) {
 		n = within_limit(dp, tx, n, now_ns);
 		dp->blocked = n < got;
-		if (!n)
-			goto publish;
 	}
-	n = send(dp, tx, n, room, up, now_ns);
+	if (likely(n))
+		n = send(dp, tx, n, room, up, now_ns);
 	if (unlikely(limited))
 		charge_limit(dp, tx, n, now_ns);
 	virtq_tx_put(vq, &dp->batch, n);
