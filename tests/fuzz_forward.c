@@ -19,6 +19,7 @@
 
 #include "bridge/datapath.h"
 #include "bridge/from_host.h"
+#include "bridge/local.h"
 #include "bridge/mac.h"
 #include "ring/packed.h"
 
@@ -348,7 +349,7 @@ static void pass(struct input *in, uint8_t op)
 		put16(frame + 12, op & 0x10 ? 0x8100 : 0x0806);
 		put16(frame + 14, take(in, 1));
 		mcast -= beyond_limits();
-		mcast += datapath_deliver(dp, frame, 60, now);
+		mcast += local_from_wire(dp, frame, 60, now);
 		mcast += beyond_limits();
 		break;
 	}
