@@ -60,7 +60,7 @@ const struct uplink_maps *uplink_maps(const struct uplink *u)
 	return &u->maps;
 }
 
-static struct fake_address *fake_find(struct uplink *u, uint16_t vlan, const uint8_t *mac)
+static inline struct fake_address *fake_find(struct uplink *u, uint16_t vlan, const uint8_t *mac)
 {
 	for (unsigned i = 0; i < u->nfdb; i++)
 		if (u->fdb[i].key.vlan == vlan && !memcmp(u->fdb[i].key.mac, mac, 6))
@@ -72,8 +72,8 @@ int uplink_fdb_set(struct uplink *u, uint16_t vlan, const uint8_t mac[6], uint32
 {
 	struct fake_address *a = fake_find(u, vlan, mac);
 
-	if (u->fdb_error)
-		return u->fdb_error;
+	if (u->fdb_error || uplink_is_host_mac(u, mac))
+		return u->fdb_error ? u->fdb_error : -EADDRINUSE;
 	if (!a) {
 		if (u->nfdb == u->fdb_room)
 			return -ENOSPC;
@@ -195,7 +195,7 @@ static struct control {
 	char events[512];	/* one a line, those since the last look */
 } control;
 
-static void note_event(void *arg, const struct bridge_event *ev)
+static inline void note_event(void *arg, const struct bridge_event *ev)
 {
 	struct control *c = arg;
 	size_t at = strlen(c->events);
@@ -203,7 +203,7 @@ static void note_event(void *arg, const struct bridge_event *ev)
 	snprintf(c->events + at, sizeof(c->events) - at, "%s %s\n", ev->event, ev->subject);
 }
 
-static void control_open(struct control *c)
+static inline void control_open(struct control *c)
 {
 	memset(c, 0, sizeof(*c));
 	memset(uplink_links, 0, sizeof(uplink_links));
@@ -230,7 +230,7 @@ static void control_open(struct control *c)
 	guest_must(c->b.loop, "loop_create");
 }
 
-static void control_close(struct control *c)
+static inline void control_close(struct control *c)
 {
 	while (c->b.nports) {
 		char name[32];
@@ -249,7 +249,7 @@ static void control_close(struct control *c)
 	assert_int_equal(rmdir(c->dir), 0);
 }
 
-static struct port_config control_port(struct control *c, const char *name)
+static inline struct port_config control_port(struct control *c, const char *name)
 {
 	struct port_config cfg = { .pairs = 1, .perm = 0600, .owner = (uid_t)-1, .group = (gid_t)-1 };
 
@@ -258,20 +258,20 @@ static struct port_config control_port(struct control *c, const char *name)
 	return cfg;
 }
 
-static int control_add(struct control *c, const struct port_config *cfg)
+static inline int control_add(struct control *c, const struct port_config *cfg)
 {
 	c->err[0] = 0;
 	return bridge_port_add(&c->b, cfg, c->err, sizeof(c->err));
 }
 
-static int control_set(struct control *c, const struct port_config *cfg)
+static inline int control_set(struct control *c, const struct port_config *cfg)
 {
 	c->err[0] = 0;
 	return bridge_port_set(&c->b, cfg->name, cfg, c->err, sizeof(c->err));
 }
 
 /* Those since the last time. */
-static const char *control_events(struct control *c)
+static inline const char *control_events(struct control *c)
 {
 	static char events[sizeof(c->events)];
 

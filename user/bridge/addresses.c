@@ -43,6 +43,8 @@ static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kin
 	int ret;
 
 	mac_store(mac, addr);
+	if (uplink_is_host_mac(b->uplink, addr))	/* workers have it as the host's, and keep it */
+		return -EADDRINUSE;
 	ret = uplink_filter(b->uplink, addr, true);
 	if (ret && ret != -ENODEV)	/* guests reach each other without a NIC, too */
 		return ret;
