@@ -120,6 +120,69 @@ static void a_reader_never_sees_an_address_with_the_wrong_port(void **state)
 	free(f);
 }
 
+static void an_address_of_the_vlan_is_found_before_one_of_any(void **state)
+{
+	struct fdb *f = calloc(1, sizeof(*f));
+
+	(void)state;
+	assert_int_equal(fdb_set(f, fdb_key(0, MAC), 1, 0), 0);
+	assert_int_equal(fdb_forward(f, 0, MAC), 1);
+	assert_int_equal(fdb_forward(f, 10, MAC), 1);
+	assert_int_equal(fdb_set(f, fdb_key(10, MAC), 2, 0), 0);
+	assert_int_equal(fdb_forward(f, 10, MAC), 2);
+	assert_int_equal(fdb_forward(f, 20, MAC), 1);
+	assert_int_equal(fdb_forward(f, 0, MAC), 1);
+	fdb_del(f, fdb_key(0, MAC));
+	assert_int_equal(fdb_forward(f, 10, MAC), 2);
+	assert_int_equal(fdb_forward(f, 20, MAC), VD_PORT_NONE);
+	assert_int_equal(fdb_forward(f, 0, MAC), VD_PORT_NONE);
+	free(f);
+}
+
+static void every_change_of_the_table_has_a_generation_of_its_own(void **state)
+{
+	struct fdb *f = calloc(1, sizeof(*f));
+	uint32_t last = f->generation;
+
+	(void)state;
+	for (unsigned i = 0; i < 5; i++) {
+		if (i == 0 || i == 1)
+			fdb_set(f, MAC, i, 0);
+		else if (i == 2)
+			fdb_del(f, MAC);
+		else if (i == 3)
+			fdb_touch(f);
+		else
+			fdb_set(f, MAC, 0, 0);
+		assert_int_not_equal(f->generation, last);
+		last = f->generation;
+	}
+	/* To note its use is none. */
+	fdb_note(f, MAC, 100 * SEC);
+	fdb_del(f, MAC + 1);
+	assert_int_equal(f->generation, last);
+	free(f);
+}
+
+static void an_address_is_as_old_as_it_was_not_used(void **state)
+{
+	const uint64_t unit = 1ull << FDB_SEEN_SHIFT;
+	struct fdb *f = calloc(1, sizeof(*f));
+
+	(void)state;
+	assert_int_equal(fdb_age(f, MAC, 100 * unit), 0);
+	assert_int_equal(fdb_set(f, MAC, 1, 100 * unit), 0);
+	assert_int_equal(fdb_age(f, MAC, 100 * unit), 0);
+	assert_int_equal(fdb_age(f, MAC, 107 * unit), 7);
+	fdb_note(f, MAC, 105 * unit);
+	assert_int_equal(fdb_age(f, MAC, 107 * unit), 2);
+	fdb_note(f, MAC, 108 * unit);	/* by a clock that was read later */
+	assert_int_equal(fdb_age(f, MAC, 107 * unit), 0);
+	fdb_note(f, MAC + 2, 100 * unit);	/* is not there */
+	assert_int_equal(fdb_lookup(f, MAC + 2), VD_PORT_NONE);
+	free(f);
+}
+
 /* --- learning --- */
 
 static enum learn_verdict decide(uint64_t mac, struct learn_facts f)
@@ -272,6 +335,9 @@ int main(void)
 		cmocka_unit_test(addresses_that_come_and_go_for_ever_do_not_fill_the_table),
 		cmocka_unit_test(a_full_table_says_so_and_keeps_what_it_has),
 		cmocka_unit_test(a_reader_never_sees_an_address_with_the_wrong_port),
+		cmocka_unit_test(an_address_of_the_vlan_is_found_before_one_of_any),
+		cmocka_unit_test(every_change_of_the_table_has_a_generation_of_its_own),
+		cmocka_unit_test(an_address_is_as_old_as_it_was_not_used),
 		cmocka_unit_test(an_unknown_station_is_learned),
 		cmocka_unit_test(groups_and_zero_are_never_learned),
 		cmocka_unit_test(addresses_of_the_host_and_of_other_ports_are_never_learned),

@@ -178,6 +178,50 @@ static void a_nic_that_takes_nothing_holds_up_nobody_who_does_not_need_it(void *
 	b->q.tx_limit = DP_RING;
 }
 
+/* --- rings without packets ------------------------------------------------------------- */
+
+/* Where there are many, what has nothing is asked for a kick, and costs nothing more until it comes. */
+static void of_many_rings_only_those_with_packets_are_looked_at(void **state)
+{
+	struct dp_bed *b = *state;
+	const struct flow one = { 100, DP_MAC_WIRE, { true } };
+	const uint8_t *out;
+
+	for (unsigned i = 0; i < DP_MOST * DP_PAIRS; i++)
+		b->tx[i / DP_PAIRS][i % DP_PAIRS].vq->kickfd = 0;	/* any fd will do */
+	for (unsigned pass = 0; pass < 200; pass++) {
+		keep_full(b, 2, &one);
+		dp_tx(b);
+		while (dp_sent(b, &out) >= 0)
+			dp_complete(b, 1);
+		b->now += 1000;
+	}
+	/* A few are looked at all the time. */
+	assert_in_range(b->dp->nactive, 1, 4);
+	assert_int_equal(dp_tx_of(b, 2, 0)->armed, 0);
+	for (unsigned i = 0, armed = 0; i < DP_MOST * DP_PAIRS; i++) {
+		struct dp_tx *tx = dp_tx_of(b, i / DP_PAIRS, i % DP_PAIRS);
+
+		armed += tx->armed;
+		assert_int_equal(tx->listed, !tx->armed);
+		assert_true(i < DP_MOST * DP_PAIRS - 1 || armed >= DP_MOST * DP_PAIRS - 4);
+		/* The kick comes, with a packet, or for nothing. */
+		if (!tx->armed)
+			continue;
+		if (i & 1)
+			assert_true(dp_send(b, i / DP_PAIRS, i % DP_PAIRS, 60, 5));
+		dp_kick(b, i / DP_PAIRS, i % DP_PAIRS);
+		dp_tx(b);
+		assert_int_equal(b->res.work > 0, 1);
+		assert_int_equal(b->tx[i / DP_PAIRS][i % DP_PAIRS].vq->stats.packets, i & 1);
+		while (dp_sent(b, &out) >= 0)
+			dp_complete(b, 1);
+		keep_full(b, 2, &one);
+	}
+	for (unsigned i = 0; i < DP_MOST * DP_PAIRS; i++)
+		b->tx[i / DP_PAIRS][i % DP_PAIRS].vq->kickfd = -1;
+}
+
 /* --- frames that wait for guests ------------------------------------------------------- */
 
 static void flood_guests(struct dp_bed *b, unsigned n)
@@ -236,6 +280,7 @@ int main(void)
 		DP_BOTH(a_port_that_had_nothing_to_send_has_saved_up_nothing),
 		DP_BOTH(no_port_has_all_of_the_nics_frames_when_others_send),
 		DP_BOTH(a_nic_that_takes_nothing_holds_up_nobody_who_does_not_need_it),
+		DP_BOTH(of_many_rings_only_those_with_packets_are_looked_at),
 		DP_BOTH(the_room_for_waiting_frames_is_shared_by_those_that_wait),
 		DP_BOTH(however_many_wait_each_may_have_a_few),
 	};

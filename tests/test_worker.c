@@ -279,6 +279,92 @@ static void a_ring_that_loses_its_kick_fd_is_polled(void **state)
 	}
 }
 
+/* --- parked ------------------------------------------------------------------ */
+
+static void park(void)
+{
+	worker_pause(&worker);
+	while (!worker_parked(&worker, 1000000))
+		;
+}
+
+static void a_parked_worker_does_nothing_until_it_is_let_go(void **state)
+{
+	uint32_t number = 0;
+
+	(void)state;
+	start(bed.tx[0][0].g.packed ? WAIT_BUSY : WAIT_ADAPTIVE);
+	for (uint32_t i = 1; i <= 50; i++) {
+		uint64_t loops;
+
+		park();
+		loops = READ_ONCE(worker.stats.loops);
+		send_and_kick(0, 0, i);
+		worker_wake(&worker);
+		for (unsigned n = 0; n < 20; n++)
+			sched_yield();
+		assert_int_equal(READ_ONCE(worker.stats.loops), loops);
+		assert_false(sent(&number));
+		worker_unpark(&worker);
+		wait_until(sent(&number));
+		assert_int_equal(number, i);
+	}
+	/* One that does not run is parked. */
+	worker_stop(&worker);
+	worker_pause(&worker);
+	assert_true(worker_parked(&worker, 1));
+	worker_unpark(&worker);
+}
+
+static void watch(unsigned port, bool add)
+{
+	for (unsigned k = 0; k < DP_PAIRS; k++)
+		assert_int_equal(worker_kickfd(&worker, add ? dp_tx_of(&bed, port, k) : NULL, kick[port][k], add), 0);
+}
+
+/* A port leaves and comes back while the other one's packets go on. */
+static void ports_come_and_go_while_the_worker_runs(void **state)
+{
+	uint32_t next = 1, number = 0, other = 0;
+
+	(void)state;
+	start(WAIT_ADAPTIVE);
+	for (unsigned i = 0; i < 300; i++) {
+		const uint8_t *f;
+
+		send_and_kick(0, i & 1, next);
+		if (i % 2)
+			send_and_kick(1, 0, 1000000 + i);
+		if (bed.dp->port[1])
+			watch(1, false);
+		park();
+		if (bed.dp->port[1])
+			dp_remove(&bed, 1);
+		else
+			dp_bring_back(&bed, 1);
+		worker_unpark(&worker);
+		if (bed.dp->port[1])
+			watch(1, true);
+		while (number != next) {
+			wait_until(dp_sent(&bed, &f) >= 0);
+			dp_complete(&bed, 1);
+			if (dp_number(f) < 1000000)
+				number = dp_number(f);
+			else
+				other++;
+		}
+		next++;
+	}
+	if (!bed.dp->port[1]) {
+		park();
+		dp_bring_back(&bed, 1);
+		worker_unpark(&worker);
+		watch(1, true);
+	}
+	for (; other < 150; other++)	/* what it sent while it was away has waited */
+		wait_until(sent(&number));
+}
+
 static void a_worker_that_never_started_can_be_taken_down(void **state)
 {
 	(void)state;
@@ -302,6 +388,8 @@ int main(void)
 		DP_BOTH(a_nic_that_takes_nothing_lets_the_worker_sleep),
 		DP_BOTH(frames_lost_while_it_slept_are_found_once_it_is_woken),
 		DP_BOTH(a_ring_that_loses_its_kick_fd_is_polled),
+		DP_BOTH(a_parked_worker_does_nothing_until_it_is_let_go),
+		DP_BOTH(ports_come_and_go_while_the_worker_runs),
 		/* No ring is looked at. */
 		cmocka_unit_test_setup_teardown(a_worker_that_never_started_can_be_taken_down, setup, teardown),
 	};
