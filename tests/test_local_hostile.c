@@ -194,7 +194,7 @@ static void a_packet_that_changes_right_after_the_decision_arrives_as_it_was(voi
 		batch.n = virtq_tx_get(e->vq, &dp->batch, MANY);
 		assert_int_equal(batch.n, 1);
 		assert_in_range(forward_batch(dp, dp_tx_of(b, SENDER, 0), 1, b->now), 0, DP_TO_UPLINK - 1);
-		/* Of one to be cut the headers are looked at only now: it may be refused for what they say. */
+		/* Of a large one the headers are looked at only now, and are to be what was decided on. */
 		for (unsigned i = 0; i < (round & 2 ? 12 : 16); i++)
 			((uint8_t *)dp->batch.pkt->piece->iov_base)[i] = (uint8_t)guest_random(&seed);
 		assert_int_equal(local_deliver(dp, dp->fwd[0].dest, &batch, b->now), 1);
