@@ -209,6 +209,40 @@ static void a_packet_that_changes_right_after_the_decision_arrives_as_it_was(voi
 	}
 }
 
+/* A large packet whose tag is followed by another type when its headers are looked at: nobody gets a header that lies. */
+static void a_large_packet_of_another_type_than_decided_on_is_not_handed_on_whole(void **state)
+{
+	static const uint8_t index[1];
+	struct dp_bed *b = *state;
+	struct dp_end *e = &b->tx[TRUNK][0];
+	struct datapath *dp = b->dp;
+	const struct local_batch batch = { dp->batch.pkt, dp->fwd, index, 1 };
+	const struct offload four = offload_tcp4(5000), six = offload_tcp6(4980);	/* as long */
+	struct virtio_net_hdr_v1 hdr = offload_header(&six, MSS), seen;
+	uint8_t f[OFFLOAD_MAX], mac[14];
+	uint32_t len = local_tag(f, offload_build(f, &four, false), 10);
+
+	hdr.csum_start += TAG;
+	local_frame(mac, 14, DP_MAC_GUEST + SAME, TRUNK, 0);
+	memcpy(f, mac, 12);
+	assert_true(dp_send_hdr(e, &hdr, f, len));
+	local_offer_all(b);
+	assert_int_equal(virtq_tx_get(e->vq, &dp->batch, MANY), 1);
+	assert_in_range(forward_batch(dp, dp_tx_of(b, TRUNK, 0), 1, b->now), 0, DP_TO_UPLINK - 1);
+	/* It was IPv4, and is IPv6, as its header says. */
+	len = local_tag(f, offload_build(f, &six, false), 10);
+	memcpy(dp->batch.pkt->piece->iov_base, f, len < 200 ? len : 200);
+	local_deliver(dp, dp->fwd[0].dest, &batch, b->now);
+	virtq_tx_put(e->vq, &dp->batch, 1);
+	virtq_publish(e->vq);
+	dp_port(b, TRUNK)->count[DP_TO_PORTS] += !dp->batch.chain[0].drop;
+	for (unsigned k = 0; k < DP_PAIRS; k++)
+		while (dp_take_packet(&b->rx[SAME][k], got, &seen) >= 0) {
+			assert_int_equal(seen.gso_type, 0);
+			assert_memory_equal(got, mac, 12);
+		}
+}
+
 static int hostile_teardown(void **state)
 {
 	dp_check_hostile(*state);
@@ -223,6 +257,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		HOSTILE(a_packet_that_changes_right_after_the_decision_arrives_as_it_was),
+		HOSTILE(a_large_packet_of_another_type_than_decided_on_is_not_handed_on_whole),
 		HOSTILE(what_arrives_begins_with_what_was_decided_on),
 	};
 

@@ -126,7 +126,11 @@ static void reject(struct datapath *dp, struct dp_port *at, const struct virtq_p
  */
 static bool same_head(const struct segment_plan *plan, const struct dp_fwd *f)
 {
-	return !plan->head_len || !memcmp(plan->head + MACS, f->head + MACS, (f->tagged ? TYPE_END : VIRTQ_HEAD) - MACS);
+	if (!plan->head_len)
+		return true;
+	if (f->pin && memcmp(plan->head + VIRTQ_HEAD, f->inner, sizeof(f->inner)))
+		return false;
+	return !memcmp(plan->head + MACS, f->head + MACS, (f->tagged ? TYPE_END : VIRTQ_HEAD) - MACS);
 }
 
 /* --- to one port ------------------------------------------------------------- */
