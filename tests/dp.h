@@ -553,7 +553,8 @@ static inline uint64_t dp_in_ring(struct dp_bed *b)
 static inline uint64_t dp_ended(struct dp_bed *b, unsigned port)
 {
 	const struct dp_port *d = dp_port(b, port);
-	uint64_t n = d->drop_hold + d->drop_ring + d->count[DP_DROP_RATE] + d->count[DP_DROP_HEADER];
+	uint64_t n = d->drop_hold + d->drop_ring + d->count[DP_DROP_RATE] + d->count[DP_DROP_HEADER] +
+		     d->count[DP_DROP_UNFIT];
 
 	for (unsigned k = 0; k < DP_PAIRS; k++) {
 		const struct virtq_stats *s = &b->rx[port][k].vq->stats;

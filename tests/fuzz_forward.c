@@ -286,6 +286,7 @@ static bool from_wire(struct input *in, uint8_t op)
 	if (op & 0x40 && len >= 18) {
 		put16(p + 12, 0x8100);
 		put16(p + 14, take(in, 2));
+		put16(p + 16, take(in, 1) & 1 ? 0x8100 : 0x0800);
 	}
 	if (op & 0x80) {
 		m.pair = (uint16_t)(take(in, 1) >> 7);
@@ -391,6 +392,8 @@ static void configure(struct input *in, unsigned i)
 	station(c.mac[0], i);
 	learned(i, false);
 	policy_set(&p->policy, &c);
+	if (dp->port[i])
+		datapath_flush_port(dp, p);
 	datapath_forget(dp, p);
 	fdb_touch(&fdb);
 	learned(i, true);
@@ -451,8 +454,8 @@ static void control(struct input *in, uint8_t op, unsigned i)
 
 static uint64_t ended(const struct dp_port *d, const struct virtq *vq)
 {
-	uint64_t n = d->drop_hold + d->drop_ring + d->count[DP_DROP_RATE] + d->count[DP_DROP_HEADER] + vq->stats.packets -
-		     vq->stats.gso_packets + vq->stats.gso_frames;
+	uint64_t n = d->drop_hold + d->drop_ring + d->count[DP_DROP_RATE] + d->count[DP_DROP_HEADER] +
+		     d->count[DP_DROP_UNFIT] + vq->stats.packets - vq->stats.gso_packets + vq->stats.gso_frames;
 
 	for (unsigned e = VIRTQ_OK + 1; e < VIRTQ_FIRST_BROKEN; e++)
 		n += vq->stats.errors[e];

@@ -191,6 +191,40 @@ static void ports_that_come_and_go_amid_traffic_lose_no_frame_of_others(void **s
 	assert_int_equal(dp_port(b, 2)->lost, 0);
 }
 
+/* Its VLANs have changed: what waits was let in by the old ones. */
+static void what_is_on_its_way_to_a_port_can_be_called_off(void **state)
+{
+	struct dp_bed *b = *state;
+
+	for (uint32_t i = 0; i < 20; i++) {
+		assert_true(dp_wire(b, 0, i & 1, 60, i));
+		assert_true(dp_wire(b, 1, i & 1, 60, i));
+	}
+	dp_rx(b);
+	for (uint32_t i = 0; i < 5; i++)	/* and these are in the ring */
+		assert_true(dp_wire(b, 0, 0, 60, i));
+	dp_wire_lost(b, 0, 3);
+	datapath_flush_port(b->dp, b->port[0]);
+	assert_int_equal(dp_port(b, 0)->count[DP_DROP_UNFIT], 20);
+	assert_int_equal(b->dp->held, 20);
+	local_offer_all(b);
+	assert_true(dp_wire(b, 0, 1, 60, 77));
+	dp_rx(b);
+	assert_int_equal(b->dp->drop_stray, 5);
+	dp_expect(b, 0, 1, 60, 77);
+	for (uint32_t i = 0; i < 20; i++)
+		dp_expect(b, 1, i & 1, 60, i);
+	local_expect_nothing(b);
+	expect_sums(b);
+	/* Lists are used as before. */
+	for (uint32_t i = 0; i < 300; i++) {
+		local_offer_all(b);
+		assert_true(dp_wire(b, 0, i & 1, 60, i));
+		dp_rx(b);
+		dp_expect(b, 0, i & 1, 60, i);
+	}
+}
+
 static void the_list_of_rings_has_room_for_as_many_as_there_are(void **state)
 {
 	static const struct port_config cfg = { .pairs = VD_MAX_PAIRS };
@@ -224,6 +258,7 @@ int main(void)
 		DP_BOTH(its_rings_are_not_looked_at_any_more),
 		DP_BOTH(what_others_send_to_a_removed_port_is_dropped),
 		DP_BOTH(ports_that_come_and_go_amid_traffic_lose_no_frame_of_others),
+		DP_BOTH(what_is_on_its_way_to_a_port_can_be_called_off),
 		DP_BOTH(the_list_of_rings_has_room_for_as_many_as_there_are),
 	};
 

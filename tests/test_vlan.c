@@ -301,6 +301,32 @@ static void the_tag_of_a_frame_from_the_wire_is_taken_out(void **state)
 	local_expect_nothing(b);
 }
 
+/* Where the guest believes tags, none may come to light behind the one that is taken out. */
+static void no_tag_comes_to_light_behind_one_that_is_taken_out(void **state)
+{
+	struct dp_bed *b = *state;
+	uint8_t f[DP_BUF], want[DP_BUF];
+
+	local_offer_all(b);
+	for (unsigned port = A10; port <= TRUNK; port += TRUNK) {
+		dp_frame(f, 60, DP_MAC_GUEST + port, DP_MAC_WIRE, 1);
+		local_tag(f, 60, 20);
+		memcpy(want, f, 64);
+		assert_true(dp_wire_bytes(b, (uint16_t)port, 0, f, local_tag(f, 64, port == TRUNK ? 30 : 10)));
+		dp_rx(b);
+		if (port == A10)	/* to it a tag means nothing */
+			local_expect_bytes(b, A10, 0, want, 64);
+	}
+	assert_int_equal(dp_port(b, TRUNK)->count[DP_DROP_UNFIT], 1);
+	local_expect_nothing(b);
+	/* From guests neither. */
+	local_frame(f, 60, DP_MAC_GUEST + TRUNK, A10, 1);
+	local_tag(f, 60, 20);
+	assert_true(dp_send_raw(&b->tx[A10][0], f, local_tag(f, 64, 0)));
+	dp_tx(b);
+	expect_dropped(b, A10, 1);
+}
+
 static void a_driver_without_metadata_changes_nothing(void **state)
 {
 	struct dp_bed *b = *state;
@@ -422,6 +448,7 @@ int main(void)
 		DP_BOTH(a_tag_that_is_cut_off_belongs_to_no_vlan),
 		DP_BOTH(the_tag_is_put_in_on_the_way_to_the_uplink),
 		DP_BOTH(the_tag_of_a_frame_from_the_wire_is_taken_out),
+		DP_BOTH(no_tag_comes_to_light_behind_one_that_is_taken_out),
 		DP_BOTH(a_driver_without_metadata_changes_nothing),
 		DP_BOTH(a_broadcast_stays_in_its_vlan_and_has_the_tag_that_each_wants),
 		DP_BOTH(a_broadcast_from_the_wire_stays_in_its_vlan),

@@ -43,6 +43,7 @@ const char *datapath_count_name(enum dp_count c)
 		[DP_FROM_PORTS] = "from_this_host",
 		[DP_DROP_RATE] = "rate",
 		[DP_DROP_HEADER] = "bad_header",
+		[DP_DROP_UNFIT] = "other_vlan",
 	};
 
 	_Static_assert(sizeof(names) / sizeof(names[0]) == DP_COUNTS, "a name for each counter");
@@ -385,7 +386,7 @@ static void sort_batch(struct datapath *dp, unsigned n, uint64_t now_ns)
 			learn_wire_note(dp->wire, src, now_ns);
 		}
 		if (unlikely(d->port->policy.vlan) && !strip_tag(dp, d->port, p)) {
-			d->count[DP_DROP_VLAN]++;
+			d->count[DP_DROP_UNFIT]++;
 			recycle(dp, p->frame);
 			continue;
 		}
@@ -669,6 +670,7 @@ void datapath_flush_port(struct datapath *dp, struct port *p)
 	if (!d)
 		return;
 	d->first = d->expected = d->snap_seq = READ_ONCE(dp->flow[p->index].seq);
+	d->count[DP_DROP_UNFIT] += d->held;
 	drop_waiting(dp, d);
 }
 

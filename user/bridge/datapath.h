@@ -63,6 +63,7 @@ enum dp_count {
 	DP_FROM_PORTS,		/* from other ports and the host: delivered, or in a counter of drops */
 	DP_DROP_RATE,		/* beyond its limit */
 	DP_DROP_HEADER,		/* from the host, with a header that is not true of it */
+	DP_DROP_UNFIT,		/* from the wire: its policy changed meanwhile, or a tag hid one of a VLAN that it is not in */
 	DP_COUNTS
 };
 
