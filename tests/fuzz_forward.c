@@ -394,7 +394,6 @@ static void configure(struct input *in, unsigned i)
 	policy_set(&p->policy, &c);
 	if (dp->port[i])
 		datapath_flush_port(dp, p);
-	datapath_forget(dp, p);
 	fdb_touch(&fdb);
 	learned(i, true);
 }

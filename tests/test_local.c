@@ -413,7 +413,7 @@ static void set_vlans(struct dp_bed *b, unsigned port, struct port_config c)
 	c.pairs = DP_PAIRS;
 	fdb_del(&b->fdb, local_mac(DP_MAC_GUEST + port));
 	policy_set(&b->port[port]->policy, &c);
-	datapath_forget(b->dp, b->port[port]);
+	fdb_touch(&b->fdb);
 	local_learned(b, port);
 }
 

@@ -23,7 +23,6 @@ static void reconfigure(struct dp_bed *b, unsigned port, struct port_config c)
 	c.pairs = DP_PAIRS;
 	b->port[port]->cfg = c;
 	policy_set(&b->port[port]->policy, &c);
-	datapath_forget(b->dp, b->port[port]);
 	fdb_touch(&b->fdb);
 	local_learned(b, port);
 }

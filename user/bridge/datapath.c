@@ -140,14 +140,6 @@ void datapath_activate_all(struct datapath *dp)
 		}
 }
 
-void datapath_forget(struct datapath *dp, const struct port *p)
-{
-	struct dp_port *d = dp->port[p->index];
-
-	for (uint32_t k = 0; d && k < d->ntx; k++)
-		d->tx[k].last_dst = DP_NO_MAC;
-}
-
 int datapath_create(struct nicq *nicq, struct vd_flow *flow, struct fdb *fdb, struct port *const *ports,
 		    uint32_t nports, uint32_t nqueues, struct datapath **out)
 {

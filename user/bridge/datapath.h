@@ -255,9 +255,6 @@ void datapath_del_port(struct datapath *dp, struct port *p);
 /* What is on its way to the port goes nowhere: it was let in under another policy. Worker parked. */
 void datapath_flush_port(struct datapath *dp, struct port *p);
 
-/* Its addresses or its policy changed: nothing that was decided for it holds any longer. Worker parked. */
-void datapath_forget(struct datapath *dp, const struct port *p);
-
 /* Poll a tx virtqueue from now on. Worker. */
 void datapath_activate(struct datapath *dp, struct dp_tx *tx);
 /* All of them: something changed. Worker. */

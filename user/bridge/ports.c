@@ -292,10 +292,7 @@ static void change_policy(struct bridge *b, struct port *p, const struct port_co
 	p->cfg = *cfg;
 	policy_set(&p->policy, cfg);
 	p->rx_limited = cfg->rx_bps || cfg->rx_pps;
-	for (uint32_t i = 0; i < b->queues; i++)
-		datapath_forget(b->dp[i], p);
-	/* What others were told of it, too. */
-	fdb_touch(&b->fdb);
+	fdb_touch(&b->fdb);	/* nothing that was decided for it, or for others that send to it, holds any longer */
 	bridge_unpark(b);
 }
 
