@@ -385,7 +385,7 @@ static void configure(struct input *in, unsigned i)
 	c.isolated = (how & 0x0c) == 0x0c;
 	c.storm = how & 0x10 ? 100 : 0;
 	c.tx_bps = how & 0x20 ? 100000000 : 0;
-	p->rx_limited = how & 0x40;
+	c.rx_pps = how & 0x40 ? 1000 : 0;
 	vd_limit_set(&side[i].limit, 0, 1000);
 	c.mac_lock = (how & 0x84) == 0x84;
 	c.nmac = 1;

@@ -313,7 +313,7 @@ static void a_guest_beyond_its_receiving_limit_loses_frames_that_are_counted(voi
 
 	vd_limit_set(&limit, 0, 3000);
 	p->rx_limit = &limit;
-	p->rx_limited = true;
+	p->policy.rx_limited = true;
 	while (b->now < start + 1000 * MS) {
 		local_offer_all(b);
 		for (unsigned i = 0; i < 20; i++, n++)
@@ -333,7 +333,7 @@ static void a_guest_beyond_its_receiving_limit_loses_frames_that_are_counted(voi
 	while (dp_take(&b->rx[LOCKED][0], f) >= 0)
 		got++;
 	assert_true(count(b, LOCKED, DP_DROP_RATE) + got == n + 50);
-	p->rx_limited = false;
+	p->policy.rx_limited = false;
 }
 
 static void packets_that_wait_for_buffers_count_once_against_the_receiving_limit(void **state)
@@ -344,7 +344,7 @@ static void packets_that_wait_for_buffers_count_once_against_the_receiving_limit
 
 	vd_limit_set(&limit, 0, 1000);
 	p->rx_limit = &limit;
-	p->rx_limited = true;
+	p->policy.rx_limited = true;
 	for (uint32_t i = 0; i < 60; i++)
 		assert_true(local_send(b, ANY, LOCKED, 60, i));
 	for (unsigned i = 0; i < 100; i++) {
@@ -356,7 +356,7 @@ static void packets_that_wait_for_buffers_count_once_against_the_receiving_limit
 	dp_tx(b);
 	for (uint32_t i = 0; i < 60; i++)
 		local_expect(b, ANY, LOCKED, 60, i);
-	p->rx_limited = false;
+	p->policy.rx_limited = false;
 }
 
 int main(void)

@@ -54,7 +54,7 @@ static void a_port_that_is_added_can_be_connected_to_and_one_that_is_removed_can
 	assert_string_equal(uplink_links[1 + p->index].name, "vm0");
 	expect_owner(c, 1, 0, p);
 	/* Its limit holds for whoever sends. */
-	assert_true(p->rx_limited && p->rx_limit == &uplink_limits[p->index] && p->rx_limit->frame_cost);
+	assert_true(p->policy.rx_limited && p->rx_limit == &uplink_limits[p->index] && p->rx_limit->frame_cost);
 	assert_ptr_equal(c->dp->port[p->index]->port, p);
 	fd = fake_connect(NULL, cfg.socket);
 	assert_true(fd >= 0);
@@ -225,7 +225,7 @@ static void what_can_change_changes_and_the_rest_is_refused(void **state)
 	assert_string_equal(control_events(c), "port_changed a\n");
 	assert_ptr_equal(find(c, "a"), p);
 	assert_int_equal(p->policy.key_vlan, 10);
-	assert_true(p->policy.isolated && p->policy.tx_limited && p->rx_limited && p->policy.storm.frame_cost);
+	assert_true(p->policy.isolated && p->policy.tx_limited && p->policy.rx_limited && p->policy.storm.frame_cost);
 	assert_int_equal(uplink.port[p->index].flags, VD_PORT_VLANS | VD_PORT_LIMIT | VD_PORT_ISOLATED);
 	assert_int_equal(uplink.port[p->index].vlan, 10);
 	assert_int_equal(uplink.vlans[p->index].word[0], 1 << 10);
@@ -253,7 +253,7 @@ static void what_can_change_changes_and_the_rest_is_refused(void **state)
 	cfg.pairs = 2;
 	assert_int_equal(control_set(c, &cfg), 0);
 	assert_int_equal(uplink.port[p->index].flags, 0);
-	assert_false(p->rx_limited);
+	assert_false(p->policy.rx_limited);
 }
 
 static void addresses_follow_when_they_or_their_vlan_change(void **state)

@@ -214,7 +214,7 @@ static bool put_plain(struct datapath *dp, struct dp_port *d, struct virtq *vq, 
 /* Counts @n packets, from number @i on, that the guest has, or that are in its counters of drops. */
 static void charge_limit(struct dp_port *d, const struct local_batch *b, unsigned i, unsigned n, uint64_t now_ns)
 {
-	if (likely(!d->port->rx_limited))
+	if (likely(!d->port->policy.rx_limited))
 		return;
 	for (n += i; i < n; i++)
 		forward_charge(d->port->rx_limit, &b->pkt[b->index[i]], now_ns);
@@ -224,7 +224,7 @@ static void charge_limit(struct dp_port *d, const struct local_batch *b, unsigne
 static unsigned deliver_runs(struct datapath *dp, struct dp_port *d, struct virtq *vq, const struct local_batch *b,
 			     uint64_t now_ns)
 {
-	const bool has_limit = d->port->rx_limited;
+	const bool has_limit = d->port->policy.rx_limited;
 	struct vd_limit limit;	/* what it will be: packets may have to wait after all, and are counted when they do not */
 	unsigned i = 0;
 

@@ -10,7 +10,7 @@ void policy_set(struct policy *p, const struct port_config *cfg)
 	p->all_vlans = !cfg->vlan && !cfg->have_trunk;
 	p->has_trunk = cfg->have_trunk;
 	p->vlan = cfg->vlan;
-	p->key_vlan = cfg->have_trunk ? 0 : cfg->vlan;
+	p->key_vlan = policy_key_vlan(cfg);
 	p->untagged = p->all_vlans || cfg->vlan || cfg->trunk[0] & 1;
 	if (cfg->have_trunk)
 		memcpy(p->vlans, cfg->trunk, sizeof(p->vlans));
@@ -20,6 +20,7 @@ void policy_set(struct policy *p, const struct port_config *cfg)
 	for (p->nmac = 0; p->nmac < cfg->nmac; p->nmac++)
 		p->mac[p->nmac] = mac_load(cfg->mac[p->nmac]);
 	p->tx_limited = cfg->tx_bps || cfg->tx_pps;
+	p->rx_limited = cfg->rx_bps || cfg->rx_pps;
 	vd_limit_set(&p->tx, cfg->tx_bps, cfg->tx_pps);
 	vd_limit_set(&p->storm, 0, cfg->storm);
 }

@@ -24,9 +24,9 @@ struct policy {
 	bool has_trunk;		/* its guest gets tagged frames, too */
 	bool untagged;		/* frames without a tag may be sent and received */
 	bool mac_lock, isolated;
-	bool tx_limited;
+	bool tx_limited, rx_limited;
 	uint16_t vlan;		/* of untagged frames, 0 = they are untagged on the wire */
-	uint16_t key_vlan;	/* under which its addresses are in the forwarding table, 0 = any */
+	uint16_t key_vlan;	/* policy_key_vlan() */
 	uint64_t vlans[PORT_VLAN_WORDS];	/* of tagged frames that pass as they are */
 	uint64_t mac[PORT_MACS];	/* with mac_lock */
 	uint32_t nmac;
@@ -34,6 +34,12 @@ struct policy {
 	struct vd_limit storm __attribute__((aligned(128)));
 	struct vd_limit tx;
 };
+
+/* The VLAN under which such a port's addresses are in the forwarding table: 0, any, where it is in several. */
+static inline uint16_t policy_key_vlan(const struct port_config *cfg)
+{
+	return cfg->have_trunk ? 0 : cfg->vlan;
+}
 
 /* Makes it anew. Control thread, workers parked or not yet there. */
 void policy_set(struct policy *p, const struct port_config *cfg);

@@ -78,7 +78,7 @@ void port_spread(const struct port *p, struct vd_steering *out)
 
 static uint32_t flags(const struct port *p)
 {
-	return (p->policy.all_vlans ? 0 : VD_PORT_VLANS) | (p->cfg.rx_bps || p->cfg.rx_pps ? VD_PORT_LIMIT : 0) |
+	return (p->policy.all_vlans ? 0 : VD_PORT_VLANS) | (p->policy.rx_limited ? VD_PORT_LIMIT : 0) |
 	       (p->policy.isolated ? VD_PORT_ISOLATED : 0);
 }
 

@@ -34,7 +34,6 @@ struct port {
 	struct vd_port map;
 	struct vd_steering steering;
 	struct vd_limit *rx_limit;	/* in the map: the program and all workers count in one place */
-	bool rx_limited;
 	struct policy policy;
 	uint32_t *flow;			/* [PORT_FLOWS], see port_flow_slot(); NULL with one pair */
 

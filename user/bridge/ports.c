@@ -178,7 +178,6 @@ static int make_port(struct bridge *b, uint32_t index, const struct port_config 
 		return -ENOMEM;
 	p->bridge = b;
 	p->rx_limit = &uplink_maps(b->uplink)->limits[index];
-	p->rx_limited = cfg->rx_bps || cfg->rx_pps;
 	uplink_port_clear(b->uplink, index);
 	ret = publish_policy(b, p);
 	if (!ret)
@@ -274,9 +273,7 @@ static const char *fixed_change(const struct port_config *a, const struct port_c
 
 static bool same_addresses(const struct port_config *a, const struct port_config *b)
 {
-	const uint16_t vlan_a = a->have_trunk ? 0 : a->vlan, vlan_b = b->have_trunk ? 0 : b->vlan;
-
-	return vlan_a == vlan_b && a->nmac == b->nmac && !memcmp(a->mac, b->mac, sizeof(a->mac[0]) * a->nmac);
+	return policy_key_vlan(a) == policy_key_vlan(b) && a->nmac == b->nmac && !memcmp(a->mac, b->mac, sizeof(a->mac[0]) * a->nmac);
 }
 
 static void change_policy(struct bridge *b, struct port *p, const struct port_config *cfg)
@@ -291,7 +288,6 @@ static void change_policy(struct bridge *b, struct port *p, const struct port_co
 		from_host_forget(b->worker[0].host, p->index);
 	p->cfg = *cfg;
 	policy_set(&p->policy, cfg);
-	p->rx_limited = cfg->rx_bps || cfg->rx_pps;
 	fdb_touch(&b->fdb);	/* nothing that was decided for it, or for others that send to it, holds any longer */
 	bridge_unpark(b);
 }
