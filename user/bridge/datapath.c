@@ -210,9 +210,9 @@ static inline void count_seq(struct datapath *dp, struct dp_port *d, uint32_t se
 /* The VLAN of a frame, 0 = it has no tag, or a priority tag. */
 static inline uint16_t frame_vlan(const struct nicq_pkt *p)
 {
-	if (likely(p->data[12] != 0x81 || p->data[13] || p->len < ETH_MIN + VLAN_TAG_LEN))
+	if (likely(load_be16(p->data + VLAN_TYPE_AT) != VLAN_TPID || p->len < ETH_MIN + VLAN_TAG_LEN))
 		return 0;
-	return (uint16_t)VLAN_VID((unsigned)p->data[14] << 8 | p->data[15]);
+	return vlan_of_tag(p->data + VLAN_TYPE_AT);
 }
 
 /*
@@ -226,7 +226,7 @@ static __attribute__((noinline)) bool strip_tag(struct datapath *dp, const struc
 
 	if (frame_vlan(p) != port->policy.vlan)
 		return true;
-	if (port->policy.has_trunk && ((p->data[16] == 0x81 && !p->data[17]) || (p->data[16] == 0x88 && p->data[17] == 0xa8)))
+	if (port->policy.has_trunk && vlan_is_tag(load_be16(p->data + VLAN_TYPE_AT + VLAN_TAG_LEN)))
 		return false;
 	if (m)
 		m->magic = 0;

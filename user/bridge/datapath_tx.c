@@ -73,11 +73,7 @@ static inline void finish_head(uint8_t *to, uint32_t len, const struct dp_fwd *f
 	if (likely(!tag))
 		return;
 	memcpy(to - VLAN_TAG_LEN, f->head, 2 * MAC_LEN);
-	to += 2 * MAC_LEN - VLAN_TAG_LEN;
-	to[0] = 0x81;
-	to[1] = 0;
-	to[2] = (uint8_t)(f->vlan >> 8);
-	to[3] = (uint8_t)f->vlan;
+	vlan_write_tag(to - VLAN_TAG_LEN + VLAN_TYPE_AT, VLAN_TPID, f->vlan);
 }
 
 /* Buffers for one Ethernet frame, as many chunks as it needs. The room was checked. Return: how many, 0 = none. */
@@ -445,11 +441,8 @@ static unsigned within_limit(const struct datapath *dp, const struct dp_tx *tx, 
 	struct vd_limit l = tx->port->policy.tx;
 	unsigned i;
 
-	for (i = 0; i < n; i++)
-		if (vd_limit_exceeded(&l, now_ns))
-			break;
-		else
-			forward_charge(&l, &dp->batch.pkt[i], now_ns);
+	for (i = 0; i < n && !vd_limit_exceeded(&l, now_ns); i++)
+		forward_charge(&l, &dp->batch.pkt[i], now_ns);
 	return i;
 }
 
@@ -708,7 +701,6 @@ void datapath_tx(struct datapath *dp, uint64_t now_ns, struct dp_result *res)
 	dp->closed = false;
 	for (uint32_t i = 0; i < n; i++) {
 		const uint32_t at = start + i < n ? start + i : start + i - n;
-
 		struct dp_tx *tx = dp->active[at];
 
 		tx->listed = visit(dp, at, up, now_ns, res);

@@ -15,7 +15,7 @@
 
 static uint16_t ether_type(const struct dp_fwd *f)
 {
-	return (uint16_t)(f->head[12] << 8 | f->head[13]);
+	return load_be16(f->head + VLAN_TYPE_AT);
 }
 
 /* Copies a packet's first bytes, up to @len. Return: how many there were. */
@@ -51,33 +51,28 @@ static inline head_words read_head(const struct virtq_pkt *pkt, struct dp_fwd *f
 	return w;
 }
 
-static bool is_tag(uint16_t type)
-{
-	return type == VD_ETH_P_8021Q || type == VD_ETH_P_8021AD;
-}
-
 /* The type behind a tag decides, too: where one tag is taken off, another must not come to light. */
 static void read_inner(const struct virtq_pkt *pkt, struct dp_fwd *f)
 {
 	uint8_t again[VIRTQ_HEAD + sizeof(f->inner)];
 
-	f->pin = is_tag(ether_type(f)) && copy_head(pkt, again, sizeof(again)) == sizeof(again);
+	f->pin = vlan_is_tag(ether_type(f)) && copy_head(pkt, again, sizeof(again)) == sizeof(again);
 	if (f->pin)
 		memcpy(f->inner, again + VIRTQ_HEAD, sizeof(f->inner));
 }
 
 bool forward_tag_behind(const struct dp_fwd *f)
 {
-	return f->pin && is_tag((uint16_t)(f->inner[0] << 8 | f->inner[1]));
+	return f->pin && vlan_is_tag(load_be16(f->inner));
 }
 
 /* The VLAN of its tag, 0 = it has none or a priority tag. False: there is no whole tag. */
 static bool vlan_of(const struct dp_fwd *f, uint32_t len, uint16_t *vid)
 {
 	*vid = 0;
-	if (likely(ether_type(f) != VD_ETH_P_8021Q))
+	if (likely(ether_type(f) != VLAN_TPID))
 		return true;
-	*vid = (uint16_t)VLAN_VID((unsigned)f->head[14] << 8 | f->head[15]);
+	*vid = vlan_of_tag(f->head + VLAN_TYPE_AT);
 	return len >= VD_ETH_LEN + VLAN_TAG_LEN;
 }
 
@@ -209,7 +204,7 @@ static uint16_t to_station(struct datapath *dp, struct dp_tx *tx, const struct v
 
 static bool says_no_vlan(const struct dp_fwd *f)
 {
-	return f->pin && !VLAN_VID((unsigned)f->head[14] << 8 | f->head[15]);
+	return f->pin && !vlan_of_tag(f->head + VLAN_TYPE_AT);
 }
 
 /* VLAN and source of a frame, by the port's policy. False: it may not be sent. */
@@ -229,10 +224,10 @@ static bool may_send(struct dp_tx *tx, struct dp_fwd *f, uint32_t len)
 		return false;
 	}
 	f->tagged = vid;
-	if (unlikely(!vid && f->vlan && ether_type(f) == VD_ETH_P_8021Q)) {
+	if (unlikely(!vid && f->vlan && ether_type(f) == VLAN_TPID)) {
 		/* A priority tag becomes the VLAN's, its priority stays. */
-		f->head[14] = (uint8_t)((f->head[14] & 0xf0) | f->vlan >> 8);
-		f->head[15] = (uint8_t)f->vlan;
+		store_be16(f->head + VLAN_TYPE_AT + 2,
+			   (uint16_t)((load_be16(f->head + VLAN_TYPE_AT + 2) & 0xf000) | f->vlan));
 		f->tagged = true;
 	}
 	if (!policy_own_mac(pol, mac_load(f->head + MAC_LEN))) {
@@ -259,7 +254,7 @@ static __attribute__((noinline)) uint16_t decide(struct datapath *dp, struct dp_
 		return is_link_local(f->head) ? refuse(f, DP_DROP_LINK_LOCAL) : DP_TO_ALL;
 	dest = to_station(dp, tx, pkt, f);
 	tx->last_dst = DP_NO_MAC;
-	if (noted && !f->tagged && !is_tag(ether_type(f)) && dest != DP_TO_NOBODY) {
+	if (noted && !f->tagged && !vlan_is_tag(ether_type(f)) && dest != DP_TO_NOBODY) {
 		tx->last_dst = dst;
 		tx->last_src = src;
 		tx->last_vlan = f->vlan;
@@ -283,7 +278,7 @@ static inline struct last_words last_words(const struct dp_tx *tx)
 /* Has it the last one's addresses, and no tag of either kind? */
 static inline bool as_the_last(head_words w, const struct last_words *last)
 {
-	static const uint16_t tag = __builtin_bswap16(VD_ETH_P_8021Q), service = __builtin_bswap16(VD_ETH_P_8021AD);
+	static const uint16_t tag = __builtin_bswap16(VLAN_TPID), service = __builtin_bswap16(VLAN_TPID_SERVICE);
 	const uint16_t type = (uint16_t)(w[1] >> 32);
 
 	return w[0] == last->first && (uint32_t)w[1] == last->rest && type != tag && type != service;

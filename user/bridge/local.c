@@ -17,7 +17,6 @@
 #include "bridge/mac.h"
 
 #define MACS (2 * MAC_LEN)
-#define TYPE_END 14		/* bytes of a frame in front of what its type says */
 #define MAX_PLAIN 2048		/* frames that a packet is made into at most: 64 KiB in segments of 32 bytes */
 #define LOCK_TRIES 200		/* looks at a lock that another worker holds for one batch */
 
@@ -86,9 +85,7 @@ static void describe(struct virtq_more *m, struct iovec *iov, uint8_t *tag, cons
 		len = head_len ? head_len : VIRTQ_HEAD + sizeof(f->inner);
 	}
 	if (change > 0) {
-		memcpy(tag, "\x81\x00", 2);
-		tag[2] = (uint8_t)(f->vlan >> 8);
-		tag[3] = (uint8_t)f->vlan;
+		vlan_write_tag(tag, VLAN_TPID, f->vlan);
 		end = put(end, h, MACS);
 		end = put(end, tag, VLAN_TAG_LEN);
 		end = put(end, h + MACS, len - MACS);
@@ -130,7 +127,7 @@ static bool same_head(const struct segment_plan *plan, const struct dp_fwd *f)
 		return true;
 	if (f->pin && memcmp(plan->head + VIRTQ_HEAD, f->inner, sizeof(f->inner)))
 		return false;
-	return !memcmp(plan->head + MACS, f->head + MACS, (f->tagged ? TYPE_END : VIRTQ_HEAD) - MACS);
+	return !memcmp(plan->head + MACS, f->head + MACS, (f->tagged ? VD_ETH_LEN : VIRTQ_HEAD) - MACS);
 }
 
 /* --- to one port ------------------------------------------------------------- */

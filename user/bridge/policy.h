@@ -13,10 +13,9 @@
 #define VIADUCT_BRIDGE_POLICY_H
 
 #include "bridge/port_config.h"
+#include "ring/vlan.h"
 #include "viaduct_limit.h"
 
-#define VLAN_TAG_LEN 4
-#define VLAN_VID(tci) ((tci) & 0xfffu)
 #define VLAN_NONE 0xffffu	/* a frame that the port may not send */
 
 struct policy {

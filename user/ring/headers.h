@@ -11,8 +11,10 @@
 #include <stdint.h>
 #include <string.h>
 
+#include "ring/vlan.h"
+
 #define HEADERS_ETH 14u
-#define HEADERS_TAG 4u
+#define HEADERS_TAG ((uint32_t)VLAN_TAG_LEN)
 #define HEADERS_IP4 20u
 #define HEADERS_IP6 40u
 #define HEADERS_TCP 20u
@@ -65,20 +67,9 @@ struct headers {
 	uint32_t end;		/* where the IP packet ends by its own account, bytes from the beginning of the frame */
 };
 
-static inline uint16_t load_be16(const uint8_t *p)
-{
-	return (uint16_t)(p[0] << 8 | p[1]);
-}
-
 static inline uint32_t load_be32(const uint8_t *p)
 {
 	return (uint32_t)load_be16(p) << 16 | load_be16(p + 2);
-}
-
-static inline void store_be16(uint8_t *p, uint16_t v)
-{
-	p[0] = (uint8_t)(v >> 8);
-	p[1] = (uint8_t)v;
 }
 
 static inline void store_be32(uint8_t *p, uint32_t v)
@@ -161,8 +152,8 @@ static inline bool headers_parse(struct headers *h, const uint8_t *p, uint32_t l
 		return false;
 	h->tags = 0;
 	h->l3 = HEADERS_ETH;
-	type = load_be16(p + 12);
-	while ((type == 0x8100 || type == 0x88a8) && h->tags < 2) {
+	type = load_be16(p + VLAN_TYPE_AT);
+	while (vlan_is_tag(type) && h->tags < 2) {
 		if (len < h->l3 + HEADERS_TAG)
 			return false;
 		type = load_be16(p + h->l3 + 2);

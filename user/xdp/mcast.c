@@ -26,14 +26,13 @@
 
 #include "base/atomics.h"
 #include "ring/csum.h"
+#include "ring/vlan.h"
 #include "viaduct_host.h"
 #include "xdp/mcast.h"
 
 #define SLOTS 256
 #define SLOT_OVERHEAD 256	/* the kernel's header, the virtio-net header, a tag, alignment */
 #define BLOCK_SIZE 65536	/* a multiple of every slot size */
-#define VLAN_LEN 4
-#define MAC_PAIR 12		/* the tag's place is behind both addresses */
 
 struct mcast {
 	int fd;
@@ -169,11 +168,9 @@ static int finish_checksum(uint8_t *frame, uint32_t len, uint32_t start, uint32_
 
 static uint32_t insert_tag(uint8_t *frame, uint32_t len, uint16_t tpid, uint16_t tci)
 {
-	const uint16_t tag[2] = { htons(tpid), htons(tci) };
-
-	memmove(frame + MAC_PAIR + VLAN_LEN, frame + MAC_PAIR, len - MAC_PAIR);
-	memcpy(frame + MAC_PAIR, tag, VLAN_LEN);
-	return len + VLAN_LEN;
+	memmove(frame + VLAN_TYPE_AT + VLAN_TAG_LEN, frame + VLAN_TYPE_AT, len - VLAN_TYPE_AT);
+	vlan_write_tag(frame + VLAN_TYPE_AT, tpid, tci);
+	return len + VLAN_TAG_LEN;
 }
 
 /* The frame of one slot, repaired. Return: its length or -errno. */
@@ -189,7 +186,7 @@ static int take(const struct mcast *m, const struct tpacket2_hdr *h, uint8_t *bu
 		return -EMSGSIZE;
 	if (mac < sizeof(*h) + sizeof(vnet) || mac > m->slot_size || len > m->slot_size - mac || len < ETH_HLEN)
 		return -EINVAL;
-	if (len + VLAN_LEN > room)
+	if (len + VLAN_TAG_LEN > room)
 		return -EMSGSIZE;
 	memcpy(&vnet, base + mac - sizeof(vnet), sizeof(vnet));
 	if (vnet.gso_type != VIRTIO_NET_HDR_GSO_NONE)
