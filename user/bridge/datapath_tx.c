@@ -183,8 +183,7 @@ static __attribute__((noinline)) bool send_complex(struct datapath *dp, struct d
 
 static inline bool is_plain(const struct virtq_pkt *p, uint32_t chunk)
 {
-	return !(p->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && p->hdr.gso_type == VIRTIO_NET_HDR_GSO_NONE &&
-	       p->len <= chunk;
+	return vnet_asks_nothing(&p->hdr) && p->len <= chunk;
 }
 
 /* A plain packet; there is room. @tag: bytes. Return: false when it stays in the ring: the guest's memory broke. */

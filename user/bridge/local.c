@@ -30,11 +30,6 @@ static bool lock_briefly(struct virtq *vq)
 	return false;
 }
 
-static bool asks_nothing(const struct virtq_pkt *p)
-{
-	return !(p->hdr.flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && p->hdr.gso_type == VIRTIO_NET_HDR_GSO_NONE;
-}
-
 /* --- one packet as pieces --------------------------------------------------- */
 
 /* What changes of a packet on its way: bytes that its tag adds (4), or takes away (-4). */
@@ -97,7 +92,7 @@ static void describe(struct virtq_more *m, struct iovec *iov, uint8_t *tag, cons
 	}
 	end = put_rest(end, p, len);
 	*m = (struct virtq_more){ .piece = iov, .npieces = (uint32_t)(end - iov) };
-	if (asks_nothing(p))
+	if (vnet_asks_nothing(&p->hdr))
 		return;
 	m->hdr.flags = VIRTIO_NET_HDR_F_NEEDS_CSUM;
 	m->hdr.gso_type = p->hdr.gso_type;
@@ -135,7 +130,7 @@ static bool same_head(const struct segment_plan *plan, const struct dp_fwd *f)
 /* Nearly always: a plain packet in one piece, whose tag stays as it is. */
 static inline bool is_simple(const struct dp_port *d, const struct virtq_pkt *p, const struct dp_fwd *f)
 {
-	return asks_nothing(p) && p->npieces == 1 && p->len >= VIRTQ_HEAD && likely(!f->pin) &&
+	return vnet_asks_nothing(&p->hdr) && p->npieces == 1 && p->len >= VIRTQ_HEAD && likely(!f->pin) &&
 	       (likely(!f->vlan) || !tag_change(f, policy_tagged(&d->port->policy, f->vlan)));
 }
 
@@ -152,7 +147,7 @@ static __attribute__((noinline)) bool enter(struct datapath *dp, const struct dp
 	struct virtio_net_hdr_v1 asks = p->hdr;
 	uint32_t head_len = 0;
 
-	if (!asks_nothing(p)) {
+	if (!vnet_asks_nothing(&p->hdr)) {
 		enum virtq_error e = segment_check(&dp->plan, p, vq->max_frame);
 
 		asks.flags &= VIRTIO_NET_HDR_F_NEEDS_CSUM;
@@ -356,7 +351,7 @@ bool local_to_host(struct datapath *dp, struct dp_port *from, const struct virtq
 	enum virtq_error e;
 	ssize_t n;
 
-	if (!asks_nothing(pkt)) {
+	if (!vnet_asks_nothing(&pkt->hdr)) {
 		e = segment_check(&dp->plan, pkt, UINT32_MAX);
 		if (e) {
 			reject(dp, from, pkt, e);

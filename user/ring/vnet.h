@@ -89,6 +89,12 @@ static inline bool vnet_allowed(uint64_t features, const struct virtio_net_hdr_v
 	return features & VNET_BIT(need);
 }
 
+/* Does a packet leave nothing to be finished: no checksum, no segmentation? Any thread. */
+static inline bool vnet_asks_nothing(const struct virtio_net_hdr_v1 *hdr)
+{
+	return !(hdr->flags & VIRTIO_NET_HDR_F_NEEDS_CSUM) && hdr->gso_type == VIRTIO_NET_HDR_GSO_NONE;
+}
+
 /**
  * vnet_receivable() - may a guest get another guest's packet as it is, header included?
  * @features: negotiated with the receiver
