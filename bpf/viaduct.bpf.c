@@ -19,25 +19,10 @@
 #include <bpf/bpf_helpers.h>
 #include <xdp/xdp_helpers.h>
 
+#include "maps.h"
 #include "viaduct_limit.h"
 
 #define VLAN_TAG_LEN 4
-#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 + VD_MAX_PORTS);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct vd_link);
-} links SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 8192);
-	__type(key, struct vd_fdb_key);
-	__type(value, struct vd_fdb_value);
-} fdb SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_PERCPU_ARRAY);
@@ -52,13 +37,6 @@ struct {
 	__type(key, __u32);
 	__type(value, struct vd_steering);
 } steering SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, VD_MAX_PORTS);
-	__type(key, __u32);
-	__type(value, struct vd_port);
-} ports SEC(".maps");
 
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
@@ -192,16 +170,6 @@ static __always_inline int mac_equal(const __u8 *a, const __u8 *b)
 	return vd_load32(a) == vd_load32(b) && vd_load16(a + 4) == vd_load16(b + 4);
 }
 
-/* struct vd_fdb_key in one register: put together on the stack it could not be read back before all stores are done. */
-static __always_inline __u64 fdb_word(const __u8 *mac, __u16 vlan)
-{
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	return (__u64)vd_load16(mac + 4) << 48 | (__u64)vd_load32(mac) << 16 | vlan;
-#else
-	return (__u64)vlan << 48 | (__u64)vd_load32(mac) << 16 | vd_load16(mac + 4);
-#endif
-}
-
 static __always_inline __u64 both_of(__u64 found, __u64 key)
 {
 	return found * 0x9e3779b97f4a7c15ull ^ key;
@@ -213,7 +181,7 @@ static __always_inline __u32 look_up(const __u8 *dst, __u16 vlan, const struct v
 	/* Before the table: what changes after this makes the generation old. */
 	__u32 zero = 0, generation = READ_ONCE(cfg->fdb_generation);
 	struct vd_last *l = bpf_map_lookup_elem(&last, &zero);
-	__u64 found, key, word = fdb_word(dst, vlan);
+	__u64 found, word = fdb_word(dst, vlan);
 	struct vd_fdb_value *v;
 
 	if (!l)
@@ -221,12 +189,7 @@ static __always_inline __u32 look_up(const __u8 *dst, __u16 vlan, const struct v
 	found = READ_ONCE(l->found);
 	if (found >> 32 == generation && READ_ONCE(l->both) == both_of(found, word))
 		return (__u32)found;
-	key = word;
-	v = bpf_map_lookup_elem(&fdb, &key);
-	if (!v && vlan) {
-		key = fdb_word(dst, 0);
-		v = bpf_map_lookup_elem(&fdb, &key);
-	}
+	v = fdb_find(dst, vlan);
 	if (!v)
 		return VD_PORT_NONE;
 	found = (__u64)generation << 32 | READ_ONCE(v->port);

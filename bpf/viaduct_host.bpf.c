@@ -21,37 +21,15 @@
 #include <bpf/bpf_endian.h>
 #include <bpf/bpf_helpers.h>
 
+#include "maps.h"
 #include "viaduct_host.h"
 #include "viaduct_steer.h"
 
-#define READ_ONCE(x) (*(const volatile typeof(x) *)&(x))
 #define ETH_P_8021Q 0x8100
 #define VLAN_VID 0x0fff
 #define TAGGED_LEN 18
 
-/* The XDP program's maps, put in place of these when the object is loaded. */
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, 1 + VD_MAX_PORTS);
-	__uint(map_flags, BPF_F_MMAPABLE);
-	__type(key, __u32);
-	__type(value, struct vd_link);
-} links SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_HASH);
-	__uint(max_entries, 8192);
-	__type(key, struct vd_fdb_key);
-	__type(value, struct vd_fdb_value);
-} fdb SEC(".maps");
-
-struct {
-	__uint(type, BPF_MAP_TYPE_ARRAY);
-	__uint(max_entries, VD_MAX_PORTS);
-	__type(key, __u32);
-	__type(value, struct vd_port);
-} ports SEC(".maps");
-
+/* The maps of maps.h are replaced by the XDP program's when the object is loaded. */
 struct {
 	__uint(type, BPF_MAP_TYPE_ARRAY);
 	__uint(max_entries, 1);
@@ -86,19 +64,6 @@ static __always_inline __u16 vlan_of(const struct __sk_buff *skb)
 	if (data + TAGGED_LEN > end || vd_load16(data + 12) != bpf_htons(ETH_P_8021Q))
 		return 0;
 	return bpf_ntohs(vd_load16(data + 14)) & VLAN_VID;
-}
-
-static __always_inline struct vd_fdb_value *find(const __u8 *dst, __u16 vlan)
-{
-	struct vd_fdb_key key = { .vlan = vlan };
-	struct vd_fdb_value *v;
-
-	__builtin_memcpy(key.mac, dst, sizeof(key.mac));
-	v = bpf_map_lookup_elem(&fdb, &key);
-	if (v || !vlan)
-		return v;
-	key.vlan = 0;
-	return bpf_map_lookup_elem(&fdb, &key);
 }
 
 /* A guest that is there, and that may speak with the host. */
@@ -140,7 +105,7 @@ int viaduct_out(struct __sk_buff *skb)
 			bpf_clone_redirect(skb, tap, 0);
 		return TC_ACT_UNSPEC;
 	}
-	v = find(data, vlan_of(skb));
+	v = fdb_find(data, vlan_of(skb));
 	if (!v || !reachable(READ_ONCE(v->port)) || !daemon_alive())
 		return TC_ACT_UNSPEC;
 	return (int)bpf_redirect(tap, 0);
