@@ -74,19 +74,9 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct uplink_config config(void)
-{
-	return (struct uplink_config){ .ifname = ENV_NIC, .name = "t", .ring_size = 256, .frames = 512 };
-}
-
 static void open_with(const struct uplink_config *cfg)
 {
-	err[0] = '\0';
-	if (uplink_open(&host, loop, cfg, &up, err, sizeof(err))) {
-		print_error("%s\n", err);
-		fail();
-	}
-	env_port(up, guest_mac, 2);	/* with one there is no need of a hash */
+	up = env_open_with(&host, loop, cfg, guest_mac, 2);	/* with one there is no need of a hash */
 }
 
 static void assert_nothing_left(void)
@@ -190,7 +180,7 @@ static const uint32_t lengths[] = { 60, 1514, 3000, 3839, 3840, 3841, 4097, 7679
 
 static void long_frames_come_in_pieces_that_are_the_frame(void **state)
 {
-	const struct uplink_config cfg = config();
+	const struct uplink_config cfg = env_config();
 	struct nicq_pkt p[MAX_PIECES];
 
 	(void)state;
@@ -222,7 +212,7 @@ static void long_frames_come_in_pieces_that_are_the_frame(void **state)
 
 static void long_frames_leave_in_pieces_and_arrive_whole(void **state)
 {
-	const struct uplink_config cfg = config();
+	const struct uplink_config cfg = env_config();
 	const int room = 4 << 20;
 
 	(void)state;
@@ -250,7 +240,7 @@ static void long_frames_leave_in_pieces_and_arrive_whole(void **state)
 
 static void generic_mode_carries_long_frames_or_says_why_not(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 	struct nicq_pkt p[MAX_PIECES];
 	unsigned n;
 
@@ -274,7 +264,7 @@ static void generic_mode_carries_long_frames_or_says_why_not(void **state)
 
 static void an_mtu_beyond_the_limit_is_refused_with_the_mend(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 
 	(void)state;
 	assert_true(env_run("ip link set " ENV_NIC " mtu 20000"));
@@ -328,7 +318,7 @@ static uint32_t received_hash(uint32_t *ours)
 
 static void the_drivers_hash_is_taken_when_asked_for(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 	uint32_t ours, hash;
 
 	(void)state;
@@ -351,7 +341,7 @@ static void the_drivers_hash_is_taken_when_asked_for(void **state)
 /* Flows are known by the hash of what the guest sends, and that is ours. */
 static void where_flows_are_followed_the_hash_is_ours(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 	struct vd_steering s;
 	uint32_t ours, hash;
 
@@ -367,7 +357,7 @@ static void where_flows_are_followed_the_hash_is_ours(void **state)
 
 static void by_itself_a_hash_that_the_driver_computes_in_software_is_not_taken(void **state)
 {
-	const struct uplink_config cfg = config();
+	const struct uplink_config cfg = env_config();
 	uint32_t ours, hash;
 
 	(void)state;
@@ -381,7 +371,7 @@ static void by_itself_a_hash_that_the_driver_computes_in_software_is_not_taken(v
 
 static void generic_mode_has_no_driver_to_ask_for_a_hash(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 	uint32_t ours, hash;
 
 	(void)state;
@@ -400,7 +390,7 @@ static void the_drivers_hash_goes_with_long_frames(void **state)
 {
 	struct offload o = offload_udp4(0);
 	const uint32_t payload = LONGEST - offload_head(&o);
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 	uint32_t ours, hash;
 
 	(void)state;
@@ -441,7 +431,7 @@ static bool kill_an_instance(const struct uplink_config *cfg)
 
 static void an_instance_without_the_drivers_hash_adopts_one_that_had_it(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 	uint32_t ours, hash;
 
 	(void)state;
@@ -459,7 +449,7 @@ static void an_instance_without_the_drivers_hash_adopts_one_that_had_it(void **s
 
 static void an_instance_with_the_drivers_hash_adopts_one_that_had_it_not(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 	uint32_t ours, hash;
 
 	(void)state;
@@ -478,7 +468,7 @@ static void an_instance_with_the_drivers_hash_adopts_one_that_had_it_not(void **
 
 static void an_instance_of_the_same_kind_adopts_the_drivers_hash(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 	uint32_t ours, hash;
 
 	(void)state;
@@ -513,7 +503,7 @@ static void check_checksum(struct offload o)
 
 static void a_checksum_that_is_left_to_the_kernel_arrives_whole(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 
 	(void)state;
 	cfg.tx_checksum = UPLINK_HELPER_DRIVER;
@@ -543,7 +533,7 @@ static void a_checksum_that_is_left_to_the_kernel_arrives_whole(void **state)
 
 static void by_itself_nothing_is_left_to_a_driver_that_does_not_offer_it(void **state)
 {
-	const struct uplink_config cfg = config();
+	const struct uplink_config cfg = env_config();
 
 	(void)state;
 	open_with(&cfg);
@@ -598,7 +588,7 @@ static void play_driver(uint64_t rx, uint64_t xsk)
 
 static void checksums_are_left_to_a_driver_that_offers_to_finish_them(void **state)
 {
-	const struct uplink_config cfg = config();
+	const struct uplink_config cfg = env_config();
 	struct offload o = offload_tcp4(700);
 	uint32_t len = offload_build(want, &o, false), frame;
 
@@ -634,7 +624,7 @@ static int reg_without_flag(const struct host_ops *h, int fd, const struct xdp_u
 
 static void a_kernel_that_knows_no_flag_for_metadata_is_asked_without_it(void **state)
 {
-	const struct uplink_config cfg = config();
+	const struct uplink_config cfg = env_config();
 
 	(void)state;
 	play_driver(0, DEVFEAT_TX_CHECKSUM);
@@ -659,7 +649,7 @@ static int reg_without_metadata(const struct host_ops *h, int fd, const struct x
 
 static void a_kernel_that_takes_no_requests_leaves_checksums_to_software(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 
 	(void)state;
 	play_driver(0, DEVFEAT_TX_CHECKSUM);
@@ -688,7 +678,7 @@ static int ethtool_of_a_nic(const struct host_ops *h, const char *ifname, void *
 
 static void by_itself_the_hash_of_a_nic_is_taken(void **state)
 {
-	const struct uplink_config cfg = config();
+	const struct uplink_config cfg = env_config();
 	uint32_t ours, hash;
 
 	(void)state;
@@ -708,7 +698,7 @@ static int load_nothing_bound(const struct host_ops *h, const struct host_bpf_sp
 
 static void where_the_program_for_the_device_is_refused_the_plain_one_serves(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 	uint32_t ours, hash;
 
 	(void)state;

@@ -19,11 +19,9 @@
 
 #include <cmocka.h>
 
-#include "base/clock.h"
 #include "base/log.h"
 #include "xdp_env.h"
 
-#define WAIT_NS (5 * NSEC_PER_SEC)
 #define NOTES "/run/viaduct/t.restore"
 
 static const uint8_t guest_mac[6] = { 0x52, 0x54, 0, 0, 0, 1 };
@@ -97,20 +95,6 @@ static bool interrupts_are_put_off(unsigned rounds, unsigned ns)
 		       rounds, ns);
 }
 
-static struct nicq *receive(struct nicq_pkt *p)
-{
-	uint64_t end = clock_now() + WAIT_NS;
-	uint32_t q;
-
-	while (clock_now() < end)
-		for (q = 0; q < uplink_queues(up); q++) {
-			nicq_refill(uplink_nicq(up, q));
-			if (nicq_rx(uplink_nicq(up, q), p, 1))
-				return uplink_nicq(up, q);
-		}
-	return NULL;
-}
-
 static void assert_frames_arrive(unsigned n)
 {
 	uint8_t f[64] = { 0 };
@@ -123,7 +107,7 @@ static void assert_frames_arrive(unsigned n)
 	for (uint8_t i = 0; i < n; i++) {
 		f[63] = i;
 		assert_int_equal(send(wire, f, sizeof(f), 0), sizeof(f));
-		q = receive(&p);
+		q = env_receive(up, &p);
 		assert_non_null(q);
 		assert_int_equal(p.data[63], i);
 		nicq_recycle(q, &p);

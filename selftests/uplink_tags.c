@@ -66,25 +66,15 @@ static int teardown(void **state)
 	return 0;
 }
 
-static struct uplink_config config(void)
-{
-	return (struct uplink_config){ .ifname = ENV_NIC, .name = "t", .ring_size = 256, .frames = 512 };
-}
-
 static void open_with(const struct uplink_config *cfg)
 {
-	err[0] = '\0';
-	if (uplink_open(&host, loop, cfg, &up, err, sizeof(err))) {
-		print_error("%s\n", err);
-		fail();
-	}
-	env_port(up, guest_mac, 1);
+	up = env_open_with(&host, loop, cfg, guest_mac, 1);
 }
 
 /* Opens it, and skips where this kernel's veth (before 6.8) does not tell tags. */
 static void open_restoring(void)
 {
-	const struct uplink_config cfg = config();
+	const struct uplink_config cfg = env_config();
 
 	open_with(&cfg);
 	if (uplink_info(up)->vlan_tags != UPLINK_TAGS_RESTORED) {
@@ -365,7 +355,7 @@ static void where_the_driver_tells_tags_ports_may_have_vlans(void **state)
 
 static void generic_mode_refuses_vlans_on_veth(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 
 	(void)state;
 	cfg.mode = UPLINK_GENERIC;
@@ -383,7 +373,7 @@ static int no_genl(const struct host_ops *h)
 
 static void a_driver_that_tells_no_tags_refuses_vlans(void **state)
 {
-	const struct uplink_config cfg = config();
+	const struct uplink_config cfg = env_config();
 
 	(void)state;
 	host.genl = no_genl;
@@ -399,7 +389,7 @@ static int load_nothing_bound(const struct host_ops *h, const struct host_bpf_sp
 
 static void a_kernel_that_refuses_the_program_refuses_vlans(void **state)
 {
-	const struct uplink_config cfg = config();
+	const struct uplink_config cfg = env_config();
 
 	(void)state;
 	host.bpf_load = load_nothing_bound;
@@ -420,7 +410,7 @@ static int ethtool_of_a_nic(const struct host_ops *h, const char *ifname, void *
 
 static void a_nic_that_strips_nothing_needs_no_help(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 
 	(void)state;
 	host.ethtool = ethtool_of_a_nic;
@@ -443,7 +433,7 @@ static int ethtool_that_changes_nothing(const struct host_ops *h, const char *if
 
 static void a_nic_that_goes_on_stripping_is_made_up_for_or_refuses_vlans(void **state)
 {
-	struct uplink_config cfg = config();
+	struct uplink_config cfg = env_config();
 
 	(void)state;
 	host.ethtool = ethtool_that_changes_nothing;

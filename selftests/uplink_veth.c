@@ -113,20 +113,6 @@ static ssize_t wire_recv(uint8_t *buf, size_t len)
 	return 0;
 }
 
-static struct nicq *receive(struct nicq_pkt *p)
-{
-	uint64_t end = clock_now() + WAIT_NS;
-	uint32_t q;
-
-	while (clock_now() < end)
-		for (q = 0; q < uplink_queues(up); q++) {
-			nicq_refill(uplink_nicq(up, q));
-			if (nicq_rx(uplink_nicq(up, q), p, 1))
-				return uplink_nicq(up, q);
-		}
-	return NULL;
-}
-
 static uint8_t *tx_buf(struct nicq *q, uint32_t *frame)
 {
 	uint8_t *buf = nicq_tx_buf(q, 0, frame);
@@ -146,7 +132,7 @@ static void assert_traffic_flows(void)
 	uint8_t *buf;
 
 	wire_send(guest_mac, 100, 0x41);
-	q = receive(&p);
+	q = env_receive(up, &p);
 	assert_non_null(q);
 	assert_int_equal(p.len, 100);
 	assert_int_equal(p.data[99], 0x41);
@@ -646,7 +632,7 @@ static void the_longest_frame_of_a_single_chunk_arrives_whole(void **state)
 	memset(f, 7, sizeof(f));
 	memcpy(f, guest_mac, 6);
 	assert_int_equal(send(wire, f, 3498 + 14, 0), 3498 + 14);
-	assert_non_null(receive(&p));
+	assert_non_null(env_receive(up, &p));
 	assert_int_equal(p.len, 3498 + 14);
 	assert_int_equal(p.data[3511], 7);
 }

@@ -1,14 +1,22 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
 #include <unistd.h>
 
+#include <cmocka.h>
+
+#include "base/clock.h"
 #include "xdp_env.h"
+
+#define WAIT_NS (5 * NSEC_PER_SEC)
 
 int env_enter(void)
 {
@@ -81,4 +89,34 @@ int env_wire_socket(void)
 	const struct host_ops *h = host_linux();
 
 	return h->packet_socket(h, (int)if_nametoindex(ENV_WIRE), 0x0003);
+}
+
+struct uplink_config env_config(void)
+{
+	return (struct uplink_config){ .ifname = ENV_NIC, .name = "t", .ring_size = 256, .frames = 512 };
+}
+
+struct uplink *env_open_with(const struct host_ops *host, struct loop *loop, const struct uplink_config *cfg,
+			     const uint8_t mac[6], unsigned pairs)
+{
+	struct uplink *up = NULL;
+	char err[256] = "";
+
+	if (uplink_open(host, loop, cfg, &up, err, sizeof(err)))
+		fail_msg("%s", err);
+	env_port(up, mac, pairs);
+	return up;
+}
+
+struct nicq *env_receive(struct uplink *u, struct nicq_pkt *p)
+{
+	const uint64_t end = clock_now() + WAIT_NS;
+
+	while (clock_now() < end)
+		for (uint32_t q = 0; q < uplink_queues(u); q++) {
+			nicq_refill(uplink_nicq(u, q));
+			if (nicq_rx(uplink_nicq(u, q), p, 1))
+				return uplink_nicq(u, q);
+		}
+	return NULL;
 }

@@ -26,6 +26,16 @@ int env_open(struct loop *loop, enum uplink_mode_wish mode, uint32_t queues, str
 bool env_exists(const char *path);
 /* Marks uplink and port 0 up, gives it @mac and @pairs queue pairs in turn. */
 void env_port(struct uplink *u, const uint8_t mac[6], unsigned pairs);
+/* What most tests open it with: small rings. */
+struct uplink_config env_config(void);
+/*
+ * Opens it with @host's acts, and gives port 0 @mac and @pairs queue pairs. Ends the test when it cannot be opened, and
+ * says why.
+ */
+struct uplink *env_open_with(const struct host_ops *host, struct loop *loop, const struct uplink_config *cfg,
+			     const uint8_t mac[6], unsigned pairs);
+/* The next frame that any NIC queue receives within a few seconds; NULL when there is none. */
+struct nicq *env_receive(struct uplink *u, struct nicq_pkt *p);
 /* Raw packet socket on the far end; it sees and sends whole frames. */
 int env_wire_socket(void);
 

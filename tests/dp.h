@@ -665,26 +665,49 @@ static inline void dp_close(struct dp_bed *b)
 	nicq_fini(&b->q);
 }
 
-/* The bed of a file's tests, opened with @features and split rings or packed ones. What must hold is checked at the end. */
-#define DP_FIXTURE(features)                                                                                         \
-	static struct dp_bed bed;                                                                                    \
+/* A file's setup() and setup_packed(): @open makes its bed, with @packed (0, or GUEST_PACKED) among the features. */
+#define DP_SETUPS(open)                                                                                              \
 	static int setup(void **state)                                                                               \
 	{                                                                                                            \
-		dp_open(&bed, features);                                                                             \
+		const uint64_t packed = 0;                                                                           \
+		open;                                                                                                \
 		*state = &bed;                                                                                       \
 		return 0;                                                                                            \
 	}                                                                                                            \
 	static int setup_packed(void **state)                                                                        \
 	{                                                                                                            \
-		dp_open(&bed, (features) | GUEST_PACKED);                                                            \
+		const uint64_t packed = GUEST_PACKED;                                                                \
+		open;                                                                                                \
 		*state = &bed;                                                                                       \
 		return 0;                                                                                            \
-	}                                                                                                            \
+	}
+
+/* The bed of a file's tests, opened by @open. What must hold is checked at the end. */
+#define DP_FIXTURE_BY(open)                                                                                          \
+	static struct dp_bed bed;                                                                                    \
+	DP_SETUPS(open)                                                                                              \
 	static int teardown(void **state)                                                                            \
 	{                                                                                                            \
 		dp_check(*state);                                                                                    \
 		dp_close(*state);                                                                                    \
 		return 0;                                                                                            \
+	}
+
+/* Opened with @features and split rings or packed ones. */
+#define DP_FIXTURE(features) DP_FIXTURE_BY(dp_open(&bed, (features) | packed))
+
+/* For tests in which a guest breaks its rings: what holds even then is checked. */
+static inline int dp_hostile_teardown(void **state)
+{
+	dp_check_hostile(*state);
+	dp_close(*state);
+	return 0;
+}
+
+#define DP_HOSTILE(fn)                                                                                               \
+	{ #fn ", split", fn, setup, dp_hostile_teardown, NULL },                                                     \
+	{                                                                                                            \
+		#fn ", packed", fn, setup_packed, dp_hostile_teardown, NULL                                          \
 	}
 
 #endif

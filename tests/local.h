@@ -193,25 +193,6 @@ static inline void local_host_expect_nothing(int fd)
 }
 
 /* The bed of a file's tests, @n ports of which @cfg says the rest. */
-#define LOCAL_FIXTURE(cfg, n, features)                                                                              \
-	static struct dp_bed bed;                                                                                    \
-	static int setup(void **state)                                                                               \
-	{                                                                                                            \
-		local_open(&bed, cfg, n, features);                                                                  \
-		*state = &bed;                                                                                       \
-		return 0;                                                                                            \
-	}                                                                                                            \
-	static int setup_packed(void **state)                                                                        \
-	{                                                                                                            \
-		local_open(&bed, cfg, n, (features) | GUEST_PACKED);                                                 \
-		*state = &bed;                                                                                       \
-		return 0;                                                                                            \
-	}                                                                                                            \
-	static int teardown(void **state)                                                                            \
-	{                                                                                                            \
-		dp_check(*state);                                                                                    \
-		dp_close(*state);                                                                                    \
-		return 0;                                                                                            \
-	}
+#define LOCAL_FIXTURE(cfg, n, features) DP_FIXTURE_BY(local_open(&bed, cfg, n, (features) | packed))
 
 #endif

@@ -1,7 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Which addresses are whose: learned, moved, given up, forgotten; with an uplink that only remembers. */
 #include "base/clock.h"
-#include "fake_uplink.h"
+#include "control.h"
 
 #define MAC(last) ((const uint8_t[6]){ 2, 0, 0, 0, 0, (last) })
 #define AGE(seconds) ((uint64_t)(seconds) * NSEC_PER_SEC)

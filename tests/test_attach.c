@@ -2,8 +2,7 @@
 /*
  * What a front-end's messages do to virtqueues that are there: a port with its
  * socket, a session, the data path and a worker that is not running (the test
- * takes its turns), with both kinds of rings. The uplink is the four functions
- * below.
+ * takes its turns), with both kinds of rings, on an uplink without a NIC.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -12,51 +11,17 @@
 #include <sys/epoll.h>
 
 #include "base/clock.h"
-#include "base/node.h"
 #include "bridge/attach.h"
 #include "bridge/local.h"
 #include "dp.h"
 #include "fake_host.h"
+#include "fake_uplink.h"
 #include "vu.h"
 
 #define SIZE 256
 #define BASE 200u	/* so that the end of the ring is near */
 #define PAIRS 2
 #define LEN 60
-
-/* --- the uplink ------------------------------------------------------------- */
-
-struct uplink {
-	struct uplink_link link;
-	struct uplink_info info;
-	struct uplink_maps maps;
-};
-
-static struct vd_link links[1 + VD_MAX_PORTS];
-static struct uplink uplink;
-
-const struct uplink_link *uplink_link(const struct uplink *u)
-{
-	return &u->link;
-}
-
-const struct uplink_info *uplink_info(struct uplink *u)
-{
-	return &u->info;
-}
-
-const struct uplink_maps *uplink_maps(const struct uplink *u)
-{
-	return &u->maps;
-}
-
-int uplink_port(struct uplink *u, uint32_t port, const struct vd_port *p)
-{
-	(void)u;
-	(void)port;
-	(void)p;
-	return 0;
-}
 
 /* --- the bridge, and its front-end ------------------------------------------- */
 
@@ -81,8 +46,7 @@ static void open_bridge(struct bed *b)
 	struct port_config cfg = { .name = "vm0", .pairs = PAIRS, .perm = 0600 };
 
 	memset(b, 0, sizeof(*b));
-	uplink = (struct uplink){ .link = { .ifindex = 2, .mtu = 1500 }, .info = { .node = NODE_NONE },
-				  .maps = { .links = links } };
+	fake_uplink_open();
 	strcpy(b->dir, "/tmp/attach-XXXXXX");
 	guest_must(mkdtemp(b->dir), "mkdtemp");
 	snprintf(cfg.socket, sizeof(cfg.socket), "%s/socket", b->dir);

@@ -16,15 +16,10 @@
 #include "base/log.h"
 #include "ctl/api.h"
 #include "ctl/client.h"
-#include "fake_host.h"
-#include "vu.h"
+#include "api_fixture.h"
 
 struct fixture {
-	struct loop *loop;
-	struct host_ops host;
-	struct api *api;
-	char dir[64], path[108];
-	unsigned fds_before;
+	API_FIXTURE_FIELDS;
 	char last[256]; /* what was asked last */
 	int fail;	/* what to answer */
 	int stop;
@@ -60,40 +55,7 @@ static const struct api_ops ops = {
 	fake_status, fake_port_list, fake_port_add, fake_port_del, fake_port_set, fake_steer
 };
 
-static void open_api(struct fixture *f)
-{
-	assert_int_equal(api_open(f->loop, &f->host, f->path, &ops, f, &f->api), 0);
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	f->fds_before = vu_open_fds();
-	f->loop = loop_create();
-	f->host = (struct host_ops){ .unix_listen = fake_listen, .unlink = fake_unlink };
-	strcpy(f->dir, "/tmp/test_client.XXXXXX");
-	if (!mkdtemp(f->dir))
-		return -1;
-	snprintf(f->path, sizeof(f->path), "%s/eth1.sock", f->dir);
-	log_set_level(LOG_LEVEL_ERROR);
-	*state = f;
-	return 0;
-}
-
-/* Every test ends here: no fd, no file is left. */
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	int bad = 0;
-
-	api_close(f->api);
-	loop_destroy(f->loop);
-	bad = vu_open_fds() != f->fds_before;
-	bad |= rmdir(f->dir) < 0;
-	free(f);
-	return bad ? -1 : 0;
-}
+API_FIXTURE
 
 static void *serve(void *arg)
 {

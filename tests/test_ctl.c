@@ -18,15 +18,11 @@
 
 #include "base/log.h"
 #include "ctl/api.h"
-#include "fake_host.h"
-#include "vu.h"
+#include "api_fixture.h"
 
 struct fixture {
-	struct loop *loop;
-	struct host_ops host;
-	struct api *api;
-	char dir[64], path[108];
-	unsigned fds_before, asked;
+	API_FIXTURE_FIELDS;
+	unsigned asked;
 	size_t padding;		/* bytes to make a status larger */
 };
 
@@ -47,40 +43,7 @@ static int fake_status(void *ctx, const json_t *params, json_t **result, char *e
 
 static const struct api_ops ops = { .status = fake_status };
 
-static void open_api(struct fixture *f)
-{
-	assert_int_equal(api_open(f->loop, &f->host, f->path, &ops, f, &f->api), 0);
-}
-
-static int setup(void **state)
-{
-	struct fixture *f = calloc(1, sizeof(*f));
-
-	f->fds_before = vu_open_fds();
-	f->loop = loop_create();
-	f->host = (struct host_ops){ .unix_listen = fake_listen, .unlink = fake_unlink };
-	strcpy(f->dir, "/tmp/test_ctl.XXXXXX");
-	if (!mkdtemp(f->dir))
-		return -1;
-	snprintf(f->path, sizeof(f->path), "%s/eth1.sock", f->dir);
-	log_set_level(LOG_LEVEL_ERROR);
-	*state = f;
-	return 0;
-}
-
-/* Every test ends here: no fd, no file is left. */
-static int teardown(void **state)
-{
-	struct fixture *f = *state;
-	int bad = 0;
-
-	api_close(f->api);
-	loop_destroy(f->loop);
-	bad = vu_open_fds() != f->fds_before;
-	bad |= rmdir(f->dir) < 0;
-	free(f);
-	return bad ? -1 : 0;
-}
+API_FIXTURE
 
 static int dial(struct fixture *f)
 {

@@ -343,16 +343,6 @@ static void a_guest_that_changes_all_while_packets_are_cut_harms_nobody_else(voi
 	dp_expect_sent(b, 1, 100, 7);
 }
 
-static int hostile_teardown(void **state)
-{
-	dp_check_hostile(*state);
-	dp_close(*state);
-	return 0;
-}
-
-#define HOSTILE(fn)                                                                                                  \
-	{ #fn ", split", fn, setup, hostile_teardown, NULL }, { #fn ", packed", fn, setup_packed, hostile_teardown, NULL }
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -363,7 +353,7 @@ int main(void)
 		DP_BOTH(a_datagram_without_a_checksum_leaves_without_one),
 		DP_BOTH(ip_fragments_leave_as_they_are),
 		DP_BOTH(a_packet_that_turns_bad_when_half_sent_does_not_cut_the_next_one_short),
-		HOSTILE(a_guest_that_changes_all_while_packets_are_cut_harms_nobody_else),
+		DP_HOSTILE(a_guest_that_changes_all_while_packets_are_cut_harms_nobody_else),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -25,19 +25,7 @@ static void begin(uint64_t features)
 	guest_must(h, "from_host_create");
 }
 
-static int setup(void **state)
-{
-	begin(0);
-	*state = &bed;
-	return 0;
-}
-
-static int setup_packed(void **state)
-{
-	begin(GUEST_PACKED);
-	*state = &bed;
-	return 0;
-}
+DP_SETUPS(begin(packed))
 
 static int teardown(void **state)
 {

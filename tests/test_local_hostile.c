@@ -243,22 +243,12 @@ static void a_large_packet_of_another_type_than_decided_on_is_not_handed_on_whol
 		}
 }
 
-static int hostile_teardown(void **state)
-{
-	dp_check_hostile(*state);
-	dp_close(*state);
-	return 0;
-}
-
-#define HOSTILE(fn)                                                                                                  \
-	{ #fn ", split", fn, setup, hostile_teardown, NULL }, { #fn ", packed", fn, setup_packed, hostile_teardown, NULL }
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		HOSTILE(a_packet_that_changes_right_after_the_decision_arrives_as_it_was),
-		HOSTILE(a_large_packet_of_another_type_than_decided_on_is_not_handed_on_whole),
-		HOSTILE(what_arrives_begins_with_what_was_decided_on),
+		DP_HOSTILE(a_packet_that_changes_right_after_the_decision_arrives_as_it_was),
+		DP_HOSTILE(a_large_packet_of_another_type_than_decided_on_is_not_handed_on_whole),
+		DP_HOSTILE(what_arrives_begins_with_what_was_decided_on),
 	};
 
 	(void)teardown;

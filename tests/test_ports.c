@@ -1,6 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Ports of a running bridge: added, removed and changed, with an uplink that only remembers. */
-#include "fake_uplink.h"
+#include "control.h"
 
 static int setup(void **state)
 {

@@ -37,19 +37,7 @@ static void begin(uint64_t features)
 	stop = 0;
 }
 
-static int setup(void **state)
-{
-	begin(0);
-	*state = &bed;
-	return 0;
-}
-
-static int setup_packed(void **state)
-{
-	begin(GUEST_PACKED);
-	*state = &bed;
-	return 0;
-}
+DP_SETUPS(begin(packed))
 
 static int teardown(void **state)
 {
