@@ -194,9 +194,9 @@ nothing_is_left() {
 	! ip -d link show dev nic0 | grep -q xdp || { die "an XDP program is left"; return 1; }
 }
 
-# Every frame has one owner: what the ledger says in status. A frame that is missing stays so.
+# Every frame has one owner: what the ledger says in status.
 ledger_balances() {
-	wait_for 5 status_is '[.uplink.queues[].frames | (.free + .fill + .held + .tx + .lost) == .total] | all' true ||
+	status_is '[.uplink.queues[].frames | (.free + .fill + .held + .tx + .lost) == .total] | all' true ||
 		die "frames: $(status '[.uplink.queues[].frames]' | jq -c .)"
 }
 

@@ -86,6 +86,22 @@ static void a_frame_given_back_twice_is_counted_and_not_listed_twice(void **stat
 	frames_fini(&f);
 }
 
+static void the_counts_of_a_wrong_ledger_are_reported_as_they_are(void **state)
+{
+	uint32_t count[FRAME_OWNERS];
+	struct frames f;
+
+	(void)state;
+	assert_int_equal(frames_init(&f, 16, 2048), 0);
+	frames_take(&f, FRAME_TX);
+	f.count[FRAME_HELD] = 2;
+	frames_counts(&f, count);
+	assert_int_equal(count[FRAME_FREE], 15);
+	assert_int_equal(count[FRAME_TX], 1);
+	assert_int_equal(count[FRAME_HELD], 2);
+	frames_fini(&f);
+}
+
 static void a_frame_that_does_not_exist_is_a_violation(void **state)
 {
 	struct frames f;
@@ -142,6 +158,7 @@ int main(void)
 		cmocka_unit_test(every_frame_is_taken_once_and_then_there_is_none),
 		cmocka_unit_test(a_frame_moves_only_from_its_owner),
 		cmocka_unit_test(a_frame_given_back_twice_is_counted_and_not_listed_twice),
+		cmocka_unit_test(the_counts_of_a_wrong_ledger_are_reported_as_they_are),
 		cmocka_unit_test(a_frame_that_does_not_exist_is_a_violation),
 		cmocka_unit_test(a_damaged_ledger_is_noticed),
 		cmocka_unit_test(a_ledger_is_taken_over_as_it_was),

@@ -35,22 +35,6 @@ static const char *on_off(int v)
 	return v < 0 ? "not_supported" : v ? "on" : "off";
 }
 
-/*
- * The worker moves frames from one count to another while they are read: they
- * are read side by side, and again when a move was seen half done. A ledger
- * that is wrong stays wrong.
- */
-static void frames_counts(const struct frames *f, uint32_t count[FRAME_OWNERS])
-{
-	uint32_t sum = f->total + 1;
-
-	for (unsigned tries = 0; tries < 64 && sum != f->total; tries++) {
-		sum = 0;
-		for (unsigned i = 0; i < FRAME_OWNERS; i++)
-			sum += count[i] = READ_ONCE(f->count[i]);
-	}
-}
-
 static json_t *frames_json(const struct frames *f)
 {
 	static const char *const owner[FRAME_OWNERS] = {

@@ -4,7 +4,10 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/atomics.h"
 #include "xdp/frames.h"
+
+#define COUNTS_READINGS 64	/* of a ledger whose worker moves frames meanwhile; one takes nanoseconds */
 
 int frames_import(struct frames *f, uint32_t total, uint32_t chunk, const uint8_t *owners)
 {
@@ -80,4 +83,18 @@ int frames_check(const struct frames *f)
 		ret = -EUCLEAN;
 	free(seen);
 	return ret;
+}
+
+void frames_counts(const struct frames *f, uint32_t count[FRAME_OWNERS])
+{
+	unsigned tries = COUNTS_READINGS;
+	uint32_t sum;
+
+	do {
+		sum = 0;
+		for (unsigned i = 0; i < FRAME_OWNERS; i++) {
+			count[i] = READ_ONCE(f->count[i]);
+			sum += count[i];
+		}
+	} while (sum != f->total && --tries);
 }

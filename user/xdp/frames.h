@@ -4,7 +4,7 @@
  * at any time, and the ledger can be checked at any time:
  *   free + fill/rx (kernel) + held (worker) + tx/completion (kernel) + lost = total
  * Worker that owns the NIC queue only; frames_check() also from the control
- * thread while the worker is parked, or approximately (sums only) at any time.
+ * thread while the worker is parked, frames_counts() from any thread at any time.
  */
 #ifndef VIADUCT_XDP_FRAMES_H
 #define VIADUCT_XDP_FRAMES_H
@@ -50,6 +50,16 @@ int frames_import(struct frames *f, uint32_t total, uint32_t chunk, const uint8_
 void frames_fini(struct frames *f);
 /* 0 when every frame has one owner and the sums are right, else -EUCLEAN. */
 int frames_check(const struct frames *f);
+/**
+ * frames_counts() - how many frames each owner has, as one reading
+ * @count: set, one value per enum frame_owner
+ *
+ * The worker may move frames meanwhile: a reading that does not sum up to the
+ * total caught a move half done and is taken again, a bounded number of times.
+ * A ledger that is wrong stays so and is reported as it is. Any thread, while
+ * the ledger exists.
+ */
+void frames_counts(const struct frames *f, uint32_t count[FRAME_OWNERS]);
 
 /* Takes a free frame for @to; UINT32_MAX when there is none. */
 static inline uint32_t frames_take(struct frames *f, enum frame_owner to)
