@@ -50,6 +50,7 @@ struct side {
 	struct vd_limit limit;
 };
 
+static struct gmem_mark mark;	/* of a memory that never breaks */
 static struct side side[PORTS];
 static struct nicq q;
 static struct fdb fdb;
@@ -98,6 +99,8 @@ static void make_memory(struct side *s)
 	}
 	s->mem = calloc(1, sizeof(*s->mem) + 2 * sizeof(s->mem->region[0]));
 	s->mem->n = 2;
+	s->mem->mark = &mark;
+	s->mem->by_user[1] = 1;
 	for (unsigned i = 0; i < 2; i++) {
 		s->view[i] = calloc(1, REGION);
 		s->mem->region[i] = (struct gmem_region){

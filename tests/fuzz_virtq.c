@@ -24,6 +24,7 @@
 #define USED 0x2000
 #define TABLE 0x4000	/* where indirect tables lie in each region */
 
+static struct gmem_mark mark;	/* of a memory that never breaks */
 static struct gmem *mem;
 static uint8_t *view[2];	/* the two regions */
 static struct virtq_batch batch;
@@ -35,6 +36,8 @@ static void set_up(void)
 	struct gmem *new = calloc(1, sizeof(*new) + 2 * sizeof(new->region[0]));
 
 	new->n = 2;
+	new->mark = &mark;
+	new->by_user[1] = 1;
 	for (unsigned i = 0; i < 2; i++) {
 		uint8_t *host = malloc(REGION);
 
@@ -46,6 +49,7 @@ static void set_up(void)
 			.start = { GUEST + i * REGION, USER + i * REGION }, .size = REGION, .host = host,
 		};
 	}
+	new->by_host[view[0] < view[1]] = 1;
 	free(mem);
 	mem = new;
 }

@@ -4,9 +4,10 @@
  *
  * A table is immutable once built. The control thread builds a new one, checks
  * every ring against it, swaps it in under the ring locks and only then drops
- * the old one (reference count; regions shared by old and new table by fd are
- * simply mapped twice for that moment). gmem_map() is the only way from an
- * address a peer gave to a pointer.
+ * the old one (reference count). A whole new table maps everything anew, so what
+ * both have by fd is mapped twice for that moment; a table with one region more
+ * or less shares the mappings of the one it was made from, and its mark.
+ * gmem_map() is the only way from an address a peer gave to a pointer.
  */
 #ifndef VIADUCT_RING_GMEM_H
 #define VIADUCT_RING_GMEM_H
@@ -15,7 +16,8 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
-#define GMEM_MAX_REGIONS 512	/* SET_MEM_TABLE carries at most 8; slots up to 509 later */
+#define GMEM_SLOTS 509		/* vhost-user CONFIGURE_MEM_SLOTS: as many as QEMU ever has */
+#define GMEM_MAX_REGIONS GMEM_SLOTS
 
 /* As the front-end describes a region (vhost-user "Memory region description"). */
 struct gmem_desc {
@@ -31,22 +33,30 @@ enum gmem_space {
 	GMEM_USER,	/* front-end virtual: ring addresses */
 };
 
+struct gmem_file;	/* a mapping; tables share it */
+
 /* A region as mapped. Readers outside gmem.c use it through gmem_map() only. */
 struct gmem_region {
 	uint64_t start[2];	/* by enum gmem_space */
 	uint64_t size;
 	uint8_t *host;		/* where the region's first byte is mapped */
-	uint8_t *map;		/* the whole mapping, from offset 0 */
-	uint64_t map_len;
 	uint64_t mmap_offset;
-	int fd;
+	struct gmem_file *file;
+};
+
+/* Shared by the tables that were made from each other, for they share mappings. */
+struct gmem_mark {
+	uint32_t refs;		/* control thread */
+	uint32_t broken;	/* set by the SIGBUS handler */
 };
 
 struct gmem {
 	uint32_t refs;		/* control thread */
-	uint32_t broken;	/* set by the SIGBUS handler */
 	unsigned n;
-	struct gmem_region region[];
+	struct gmem_mark *mark;
+	uint16_t by_user[GMEM_MAX_REGIONS];	/* into region[], in the order of front-end addresses */
+	uint16_t by_host[GMEM_MAX_REGIONS];	/* in the order of ours */
+	struct gmem_region region[];	/* in the order of guest addresses; there is room for one at least, of size 0 */
 };
 
 /**
@@ -60,6 +70,28 @@ struct gmem {
  * Control thread. Return: 0 and *@out with one reference, or -errno (-EINVAL, -ENOMEM, ...).
  */
 int gmem_create(const struct gmem_desc *descs, const int *fds, unsigned n, struct gmem **out);
+
+/**
+ * gmem_add() - a table with one region more (vhost-user ADD_MEM_REG)
+ * @old: the table it begins with, which stays as it is; NULL: none
+ * @desc: the new region, refused for the same reasons as by gmem_create()
+ * @fd: its file; owned by the table on success, the caller's on failure
+ * @out: the new table, with one reference
+ *
+ * The regions of @old are not mapped again. Control thread.
+ * Return: 0, -ENOSPC beyond GMEM_MAX_REGIONS, or as gmem_create().
+ */
+int gmem_add(const struct gmem *old, const struct gmem_desc *desc, int fd, struct gmem **out);
+
+/**
+ * gmem_remove() - a table with one region less (vhost-user REM_MEM_REG)
+ * @old: the table it begins with, which stays as it is
+ * @desc: the region whose guest_addr, user_addr and size these are; mmap_offset is not looked at
+ * @out: the new table, with one reference; it may have no region at all, and maps nothing then
+ *
+ * Control thread. Return: 0, -ENOENT when there is no such region, -ENOMEM.
+ */
+int gmem_remove(const struct gmem *old, const struct gmem_desc *desc, struct gmem **out);
 
 struct gmem *gmem_get(struct gmem *m);
 /* Drops a reference; the last one unmaps and closes. NULL is fine. Control thread. */
@@ -77,7 +109,7 @@ int gmem_map_slow(const struct gmem *m, enum gmem_space space, uint64_t addr, ui
  * @iov, @max: where to put the pieces (a span may cross regions); adjacent pieces are merged
  * @hint: region tried first, updated; one per caller
  *
- * Any thread that holds a ring lock or a reference. Constant time with a good hint.
+ * Any thread that holds a ring lock or a reference. Constant time with a good hint, else logarithmic.
  * Return: number of pieces (0 for @len 0), -EFAULT when any byte is outside or the span wraps,
  * -E2BIG when @max pieces do not suffice.
  */
@@ -95,10 +127,24 @@ static inline int gmem_map(const struct gmem *m, enum gmem_space space, uint64_t
 	return gmem_map_slow(m, space, addr, len, iov, max, hint);
 }
 
-/* True once SIGBUS hit one of its mappings: the content is no longer the guest's. Any thread. */
+/**
+ * gmem_guest_of() - the way back: the guest address of something we have written
+ * @m: the table that the pointer came from
+ * @host, @len: what was written, bytes
+ * @guest_addr: guest-physical address of its first byte
+ * @part: how many bytes of it follow there; fewer than @len where another region begins
+ *
+ * For the dirty log. Any thread, as gmem_map(). Logarithmic. Return: 0, or -EFAULT when @host is in no region.
+ */
+int gmem_guest_of(const struct gmem *m, const void *host, uint64_t len, uint64_t *guest_addr, uint64_t *part);
+
+/*
+ * True once SIGBUS hit one of its mappings, or one of a table that shares its mark: the content is no longer the
+ * guest's. Any thread.
+ */
 static inline bool gmem_broken(const struct gmem *m)
 {
-	return __atomic_load_n(&m->broken, __ATOMIC_RELAXED);
+	return __atomic_load_n(&m->mark->broken, __ATOMIC_RELAXED);
 }
 
 static inline unsigned gmem_regions(const struct gmem *m)
@@ -106,7 +152,7 @@ static inline unsigned gmem_regions(const struct gmem *m)
 	return m->n;
 }
 
-/* For status and hand-over: the i-th region's description and fd (still owned by the table). */
+/* For status and hand-over: the i-th region's description, in the order of guest addresses, and fd (still the table's). */
 int gmem_region(const struct gmem *m, unsigned i, struct gmem_desc *desc, int *fd);
 
 #endif
