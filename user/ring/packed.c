@@ -11,7 +11,14 @@
  */
 #include <errno.h>
 
+#include "ring/marks.h"
 #include "ring/packed.h"
+
+static void mark_event(const struct virtq *vq)
+{
+	if (unlikely(vq->log_ring))
+		mark_ring(vq, vq->device_event, sizeof(*vq->device_event));
+}
 
 /* Asks for a kick at the next chain: 2.8.10. The driver reads the place only when the flags say so. */
 static void arm(struct virtq *vq)
@@ -20,6 +27,7 @@ static void arm(struct virtq *vq)
 		WRITE_ONCE(vq->device_event->off_wrap, vq->next_avail);
 	store_release(&vq->device_event->flags,
 		      vq->event_idx ? VRING_PACKED_EVENT_FLAG_DESC : VRING_PACKED_EVENT_FLAG_ENABLE);
+	mark_event(vq);
 	vq->notify_armed = true;
 }
 
@@ -113,6 +121,8 @@ bool packed_publish(struct virtq *vq)
 
 	/* Pairs with the driver's read barrier after the flags; all the others are visible before this one is. */
 	store_release(&first->flags, vq->staged_flags);
+	if (unlikely(vq->log_ring))
+		mark_ring(vq, &first->flags, sizeof(first->flags));
 	if ((vq->published_used ^ vq->next_used) & PACKED_WRAP)
 		old -= (uint16_t)vq->size;
 	vq->published_used = vq->next_used;
@@ -156,5 +166,6 @@ bool packed_arm(struct virtq *vq)
 void packed_disarm(struct virtq *vq)
 {
 	WRITE_ONCE(vq->device_event->flags, VRING_PACKED_EVENT_FLAG_DISABLE);
+	mark_event(vq);
 	vq->notify_armed = false;
 }

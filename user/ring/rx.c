@@ -13,6 +13,7 @@
 #include <string.h>
 
 #include "ring/copy.h"
+#include "ring/marks.h"
 #include "ring/packed.h"
 #include "ring/split.h"
 
@@ -235,7 +236,7 @@ static __always_inline enum put_result find_room(struct virtq *vq, struct room *
 }
 
 /* Writes @len bytes to *@to, and moves it on. The room is there. */
-static void scatter(struct iovec **to, const void *data, size_t len)
+static void scatter(const struct virtq *vq, struct iovec **to, const void *data, size_t len)
 {
 	const uint8_t *from = data;
 
@@ -244,6 +245,8 @@ static void scatter(struct iovec **to, const void *data, size_t len)
 		size_t part = v->iov_len < len ? v->iov_len : len;
 
 		memcpy(v->iov_base, from, part);
+		if (unlikely(vq->log))
+			mark_host(vq, v->iov_base, part);
 		from += part;
 		len -= part;
 		v->iov_base = (uint8_t *)v->iov_base + part;
@@ -262,19 +265,19 @@ static void write_packet(const struct virtq *vq, struct room *room, const struct
 	if (src->more)
 		hdr = src->more->hdr;
 	hdr.num_buffers = (uint16_t)room->nchains;
-	scatter(&to, &hdr, vq->hdr_len);
+	scatter(vq, &to, &hdr, vq->hdr_len);
 	if (!src->more) {
 		uint32_t head = src->head ? VIRTQ_HEAD : 0;
 
-		scatter(&to, src->head, head);
-		scatter(&to, (const uint8_t *)src->data + head, left - head);
+		scatter(vq, &to, src->head, head);
+		scatter(vq, &to, (const uint8_t *)src->data + head, left - head);
 		return;
 	}
 	for (uint32_t i = 0; i < src->more->npieces && left; i++) {
 		const struct iovec *piece = &src->more->piece[i];
 		uint32_t part = piece->iov_len < left ? (uint32_t)piece->iov_len : left;
 
-		scatter(&to, piece->iov_base, part);
+		scatter(vq, &to, piece->iov_base, part);
 		left -= part;
 	}
 }
@@ -306,8 +309,13 @@ static __always_inline enum put_result put_any(struct virtq *vq, const struct vi
 		vq->stats.gso_packets++;
 		vq->stats.gso_frames += frames;
 	}
-	for (unsigned i = 0; i < room.nchains; i++)
+	for (unsigned i = 0; i < room.nchains; i++) {
+		const uint16_t at = vq->next_used;
+
 		give_back(vq, room.chain[i].id, room.chain[i].ndesc, r == PUT_DONE ? room.chain[i].len : 0, packed);
+		if (unlikely(vq->log_ring))
+			mark_entry(vq, at, packed);
+	}
 	return r;
 }
 
@@ -336,7 +344,8 @@ static __always_inline unsigned rx_put(struct virtq *vq, const struct virtq_src 
 	uint16_t base = vq->next_avail;
 	unsigned ready, at = 0, i = 0;
 
-	ready = look_ahead(vq, slot, src, n, packed);
+	/* While there is a log all goes through put_slow(), where the pieces that are written are at hand. */
+	ready = unlikely(vq->log) ? 0 : look_ahead(vq, slot, src, n, packed);
 	if (unlikely(vq->broken))	/* nothing written now would be published */
 		return 0;
 	for (;;) {

@@ -9,18 +9,29 @@
  */
 #include <errno.h>
 
+#include "ring/marks.h"
 #include "ring/split.h"
+
+static void write_flags(struct virtq *vq, uint16_t flags)
+{
+	WRITE_ONCE(vq->used->flags, flags);
+	if (unlikely(vq->log_ring))
+		mark_ring(vq, &vq->used->flags, sizeof(flags));
+}
 
 /* Asks for a kick at the next chain: 2.7.10. The event index lives behind the used ring's last element. */
 static void arm(struct virtq *vq)
 {
 	uint16_t *avail_event = (uint16_t *)(void *)&vq->used->ring[vq->size];
 
-	if (vq->event_idx)
-		WRITE_ONCE(*avail_event, vq->next_avail);
-	else
-		WRITE_ONCE(vq->used->flags, 0);
 	vq->notify_armed = true;
+	if (!vq->event_idx) {
+		write_flags(vq, 0);
+		return;
+	}
+	WRITE_ONCE(*avail_event, vq->next_avail);
+	if (unlikely(vq->log_ring))
+		mark_ring(vq, avail_event, sizeof(*avail_event));
 }
 
 int split_start(struct virtq *vq, const struct virtq_config *cfg)
@@ -50,7 +61,7 @@ int split_start(struct virtq *vq, const struct virtq_config *cfg)
 	vq->next_avail = vq->seen_avail = base;
 	vq->next_used = vq->published_used = used;
 	if (vq->event_idx)	/* 2.7.10.1: the flags stay 0 then, whatever a device before us left there */
-		WRITE_ONCE(vq->used->flags, 0);
+		write_flags(vq, 0);
 	arm(vq);
 	return 0;
 }
@@ -114,6 +125,8 @@ bool split_publish(struct virtq *vq)
 
 	store_release(&vq->used->idx, now);	/* pairs with the guest's read barrier after used->idx */
 	vq->published_used = now;
+	if (unlikely(vq->log_ring))
+		mark_ring(vq, &vq->used->idx, sizeof(vq->used->idx));
 	full_barrier();		/* our used index before our read of its event index: 2.7.7.2, 2.7.10 */
 	if (!vq->event_idx)
 		return !(READ_ONCE(vq->avail->flags) & VRING_AVAIL_F_NO_INTERRUPT);
@@ -133,7 +146,7 @@ void split_disarm(struct virtq *vq)
 {
 	/* With EVENT_IDX the event stays behind, so no kick comes until the next arm. */
 	if (!vq->event_idx)
-		WRITE_ONCE(vq->used->flags, VRING_USED_F_NO_NOTIFY);
+		write_flags(vq, VRING_USED_F_NO_NOTIFY);
 	vq->notify_armed = false;
 }
 

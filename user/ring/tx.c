@@ -12,6 +12,7 @@
  */
 #include <string.h>
 
+#include "ring/marks.h"
 #include "ring/packed.h"
 #include "ring/split.h"
 #include "ring/vnet.h"
@@ -139,10 +140,21 @@ static void read_headers(struct virtq *vq, struct virtq_batch *b)
 	b->n = keep;
 }
 
+/* The entries of chains @i to @end, the first of them at @at, were written. */
+static __attribute__((noinline)) void mark_entries(const struct virtq *vq, const struct virtq_batch *b, uint16_t at,
+						   unsigned i, unsigned end, const bool packed)
+{
+	for (; i < end; i++) {
+		mark_entry(vq, at, packed);
+		at = packed ? packed_forward(vq, at, b->chain[i].ndesc) : (uint16_t)(at + 1);
+	}
+}
+
 /* Gives chains back, those before @end, from @i on. */
 static __always_inline void complete(struct virtq *vq, const struct virtq_batch *b, unsigned i, unsigned end,
 				     const bool packed)
 {
+	const unsigned first = i;
 	uint16_t at = vq->next_used;
 
 	for (; i < end; i++) {
@@ -152,6 +164,8 @@ static __always_inline void complete(struct virtq *vq, const struct virtq_batch 
 			vq->stats.errors[c->drop]++;
 		at = packed ? packed_stage(vq, at, c->id, c->ndesc, 0) : split_stage(vq, at, c->id, 0);
 	}
+	if (unlikely(vq->log_ring))
+		mark_entries(vq, b, vq->next_used, first, end, packed);
 	vq->next_used = at;
 }
 

@@ -60,6 +60,13 @@ void virtq_set_max_frame(struct virtq *vq, uint32_t len)
 	vq->longest = longest_chain(vq);
 }
 
+void virtq_log(struct virtq *vq, struct dirty *log, bool log_ring, uint64_t log_addr)
+{
+	vq->log = log;
+	vq->log_ring = log && log_ring;
+	vq->log_addr = log_addr;
+}
+
 int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
 {
 	int ret;
@@ -88,6 +95,7 @@ int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
 	vq->gone = 0;
 	vq->starved = 0;
 	vq->walked = 0;
+	virtq_log(vq, cfg->log, cfg->log_ring, cfg->log_addr);	/* starting writes, too */
 	ret = vq->packed ? packed_start(vq, cfg) : split_start(vq, cfg);
 	if (ret)
 		return ret;
@@ -111,6 +119,7 @@ uint32_t virtq_stop(struct virtq *vq)
 	vq->avail = NULL;
 	vq->used = NULL;
 	vq->mem = NULL;
+	virtq_log(vq, NULL, false, 0);
 	vq->callfd = vq->kickfd = -1;
 	return base_of(vq);
 }

@@ -25,6 +25,7 @@
 
 #include "base/atomics.h"
 #include "ring/copy.h"
+#include "ring/dirty.h"
 #include "ring/gmem.h"
 
 #define VIRTQ_BATCH 64		/* packets in one batch at most */
@@ -73,6 +74,10 @@ struct virtq_config {
 	uint32_t max_frame;	/* largest Ethernet frame without FCS, bytes */
 	int callfd;		/* -1 = none; not owned */
 	int kickfd;		/* -1 = none: the ring is polled; not owned */
+	/* Migration. The caller keeps a reference to the log for as long as the ring runs with it. */
+	struct dirty *log;	/* NULL: what is written is not logged */
+	bool log_ring;		/* VHOST_VRING_F_LOG: writes to the ring are, too */
+	uint64_t log_addr;	/* split: guest address at which writes to the used ring are logged */
 };
 
 struct virtq_stats {
@@ -101,6 +106,7 @@ struct virtq {
 	uint32_t max_frame;
 	uint64_t features;
 	bool packed, event_idx, indirect, mergeable;
+	bool log_ring;		/* as in virtq_config; never without a log */
 	uint8_t hdr_len;	/* 10 or 12 */
 	uint32_t longest;	/* tx: longest chain, bytes, header included */
 	union {
@@ -131,6 +137,8 @@ struct virtq {
 	uint32_t resume;	/* tx, the caller's: payload of the packet at next_avail already out, bytes; 0 at start */
 	unsigned walked;	/* rx: chains and descriptors looked at since virtq_publish(): no lock hold is longer for them */
 	uint32_t starved;	/* rx: length of the packet that found too few buffers up to seen_avail, 0 = none */
+	struct dirty *log;	/* as in virtq_config, and so is log_addr */
+	uint64_t log_addr;
 
 	struct virtq_stats stats;
 };
@@ -208,9 +216,19 @@ uint32_t virtq_stop(struct virtq *vq);
 
 /**
  * virtq_relocate() - same ring, new mapping (memory table replaced while running)
- * Caller holds @vq->lock. Positions are kept.
+ * Caller holds @vq->lock. Positions and the log are kept.
  */
 void virtq_relocate(struct virtq *vq, struct gmem *mem, void *desc, void *avail, void *used);
+
+/**
+ * virtq_log() - start, change or stop logging while the ring runs
+ * @log: NULL: stop
+ * @log_ring, @log_addr: as in virtq_config
+ *
+ * Caller holds @vq->lock. Positions are kept. When it returns, all that is written from now on is logged, and the old
+ * log is not touched any more. vhost-user, "Migration".
+ */
+void virtq_log(struct virtq *vq, struct dirty *log, bool log_ring, uint64_t log_addr);
 
 /* The uplink's MTU changed: @len as virtq_config.max_frame. Lock held. */
 void virtq_set_max_frame(struct virtq *vq, uint32_t len);
