@@ -26,6 +26,20 @@ static void features_not_offered_are_refused(void **state)
 	expect_nack(f, vu_u64(VHOST_USER_SET_PROTOCOL_FEATURES, VU_PROTOCOL | 1ull << 63));
 }
 
+static void bits_that_are_not_offered_are_refused_by_name(void **state)
+{
+	struct fixture *f = *state;
+
+	negotiate(f);
+	expect_nack(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES | 1ull << 56 | 1ull << 41));
+	assert_string_equal(f->fake.complaint, "SET_FEATURES refused: not offered: bit 41, host_uso");
+	expect_nack(f, vu_u64(VHOST_USER_SET_PROTOCOL_FEATURES,
+			      VU_PROTOCOL | 1ull << VHOST_USER_PROTOCOL_F_INFLIGHT_SHMFD));
+	assert_string_equal(f->fake.complaint, "SET_PROTOCOL_FEATURES refused: not offered: inflight_shmfd");
+	expect_nack(f, vu_u64(VHOST_USER_SET_FEATURES, UINT64_MAX));
+	assert_string_equal(f->fake.complaint + strlen(f->fake.complaint) - 5, ", ...");
+}
+
 static void negotiating_again_changes_nothing(void **state)
 {
 	struct fixture *f = *state;
@@ -545,6 +559,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		T(what_is_offered_is_told),
 		T(features_not_offered_are_refused),
+		T(bits_that_are_not_offered_are_refused_by_name),
 		T_BOTH(negotiating_again_changes_nothing),
 		T_BOTH(features_of_a_running_ring_do_not_change),
 		T(an_ack_comes_only_when_negotiated_and_asked_for),

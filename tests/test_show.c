@@ -242,12 +242,12 @@ static void bits_have_names(void **state)
 	json_t *list = json_pack("[s,s,s]", "mrg_rxbuf", "version_1", "bit_51"), *got;
 
 	(void)state;
-	got = names_json(1ull << 15 | 1ull << 32 | 1ull << 51, names_feature);
+	got = names_json(1ull << 15 | 1ull << 32 | 1ull << 51, bits_feature);
 	assert_true(json_equal(list, got));
 	json_decref(got);
 	json_decref(list);
 	list = json_pack("[s,s,s]", "mq", "reply_ack", "status");
-	got = names_json(1ull << 0 | 1ull << 3 | 1ull << 16, names_protocol);
+	got = names_json(1ull << 0 | 1ull << 3 | 1ull << 16, bits_protocol);
 	assert_true(json_equal(list, got));
 	json_decref(got);
 	json_decref(list);

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Names of feature bits, as the specifications call them. */
+/* Names of feature bits as JSON. */
 #ifndef VIADUCT_CTL_NAMES_H
 #define VIADUCT_CTL_NAMES_H
 
@@ -7,15 +7,14 @@
 
 #include <jansson.h>
 
-/* By bit number; NULL where no name is known. */
-extern const char *const names_feature[64];	/* virtio-net, ring, and vhost features */
-extern const char *const names_protocol[64];	/* vhost-user protocol features */
-extern const char *const names_status[64];	/* virtio device status */
+#include "vhost/bits.h"
+
+extern const char *const names_status[64];	/* virtio device status, by bit number */
 
 /**
  * names_json() - the names of the bits that are set
  * @bits: a set of bits
- * @names: one of the arrays above
+ * @names: the array above, or one of vhost/bits.h
  *
  * Any thread. Return: a new JSON array ("bit_N" where no name is known), NULL when out of memory.
  */

@@ -13,7 +13,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "ctl/names.h"
+#include "vhost/bits.h"
 #include "ctl/port_keys.h"
 
 #define MIN_RATE 8000			/* bits a second: one large frame takes more than a second below it */
@@ -292,7 +292,7 @@ static uint64_t feature_bits(const char *name, uint64_t among)
 		if (!strcmp(name, aliases[i].name))
 			return aliases[i].bits & among;
 	for (unsigned i = 0; i < 64; i++)
-		if (names_feature[i] && !strcmp(name, names_feature[i]))
+		if (bits_feature[i] && !strcmp(name, bits_feature[i]))
 			return VNET_BIT(i) & among;
 	return 0;
 }

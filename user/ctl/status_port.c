@@ -70,9 +70,9 @@ static void session_json(json_t *o, struct port *p)
 	put_int(o, "connections", es->connections);
 	put_int(o, "refused", es->refused);
 	put_int(o, "closed_for_bad_input", es->bad);
-	json_object_set_new(o, "offered", names_json(attach_features(&p->cfg), names_feature));
-	json_object_set_new(o, "features", names_json(st ? st->features : 0, names_feature));
-	json_object_set_new(o, "protocol_features", names_json(st ? st->protocol_features : 0, names_protocol));
+	json_object_set_new(o, "offered", names_json(attach_features(&p->cfg), bits_feature));
+	json_object_set_new(o, "features", names_json(st ? st->features : 0, bits_feature));
+	json_object_set_new(o, "protocol_features", names_json(st ? st->protocol_features : 0, bits_protocol));
 	json_object_set_new(o, "device_status", names_json(st ? st->status : 0, names_status));
 }
 

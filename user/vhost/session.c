@@ -27,6 +27,7 @@
 #include <string.h>
 
 #include "base/eventfd.h"
+#include "vhost/bits.h"
 #include "vhost/session_internal.h"
 
 /* Feature bits that say nothing about the layout or the protocol of a ring. */
@@ -84,12 +85,22 @@ static bool any_started(const struct session *s)
 	return false;
 }
 
+/* By name: it may be a front-end that returns after the port's configuration, or the program, was changed. */
+static int refuse_bits(struct session *s, const struct request *rq, uint64_t bits, const char *const names[64])
+{
+	char list[96], why[120];
+
+	bits_text(bits, names, list, sizeof(list));
+	snprintf(why, sizeof(why), "not offered: %s", list);
+	return session_refuse(s, rq, -1, why);
+}
+
 static int set_features(struct session *s, struct request *rq)
 {
 	uint64_t want = rq->msg->payload.u64, changed = want ^ s->st.features;
 
 	if (want & ~s->cfg.features)
-		return session_refuse(s, rq, -1, "feature bits that were not offered");
+		return refuse_bits(s, rq, want & ~s->cfg.features, bits_feature);
 	if (changed & ~NOT_OF_RINGS && any_started(s))
 		return session_refuse(s, rq, -1, "other features while rings run");
 	s->st.features = want;
@@ -108,9 +119,11 @@ static int set_features(struct session *s, struct request *rq)
 
 static int set_protocol_features(struct session *s, struct request *rq)
 {
-	if (rq->msg->payload.u64 & ~s->cfg.protocol_features)
-		return session_refuse(s, rq, -1, "protocol feature bits that were not offered");
-	s->st.protocol_features = rq->msg->payload.u64;
+	uint64_t want = rq->msg->payload.u64;
+
+	if (want & ~s->cfg.protocol_features)
+		return refuse_bits(s, rq, want & ~s->cfg.protocol_features, bits_protocol);
+	s->st.protocol_features = want;
 	return 0;
 }
 
