@@ -13,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "vhost/bits.h"
 #include "ctl/port_keys.h"
+#include "vhost/bits.h"
 
 #define MIN_RATE 8000			/* bits a second: one large frame takes more than a second below it */
 #define MAX_RATE 1000000000000ull
