@@ -102,6 +102,12 @@ struct vhost_user_mem_table {
 	struct vhost_user_mem_region region[VHOST_USER_MAX_REGIONS];
 };
 
+/* ADD_MEM_REG, REM_MEM_REG */
+struct vhost_user_mem_reg {
+	uint64_t padding;
+	struct vhost_user_mem_region region;
+};
+
 struct vhost_user_hdr {
 	uint32_t request, flags, size;
 };
@@ -113,6 +119,7 @@ union vhost_user_payload {
 	struct vhost_user_vring_state state;
 	struct vhost_user_vring_addr addr;
 	struct vhost_user_mem_table mem;
+	struct vhost_user_mem_reg mem_reg;
 	uint8_t raw[VHOST_USER_PAYLOAD_MAX];
 };
 
@@ -125,5 +132,6 @@ struct vhost_user_msg {
 static_assert(sizeof(struct vhost_user_hdr) == 12, "wire format");
 static_assert(sizeof(struct vhost_user_vring_addr) == 40, "wire format");
 static_assert(sizeof(struct vhost_user_mem_table) == 264, "wire format");
+static_assert(sizeof(struct vhost_user_mem_reg) == 40, "wire format");
 
 #endif

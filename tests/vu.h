@@ -26,7 +26,7 @@
 	 1ull << VHOST_USER_F_PROTOCOL_FEATURES)
 #define VU_PROTOCOL                                                                                                  \
 	(1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK |                                \
-	 1ull << VHOST_USER_PROTOCOL_F_STATUS)
+	 1ull << VHOST_USER_PROTOCOL_F_STATUS | 1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
 
 static inline unsigned vu_open_fds(void)
 {
@@ -83,6 +83,15 @@ static inline struct vhost_user_msg vu_mem(void)
 
 	m.payload.mem.nregions = 1;
 	m.payload.mem.region[0] = (struct vhost_user_mem_region){ VU_GUEST, VU_MEM_SIZE, VU_USER, 0 };
+	return m;
+}
+
+/* A memory slot: @size bytes at @offset behind the usual addresses. */
+static inline struct vhost_user_msg vu_slot(uint32_t request, uint64_t offset, uint64_t size)
+{
+	struct vhost_user_msg m = vu_msg(request, 0, sizeof(struct vhost_user_mem_reg));
+
+	m.payload.mem_reg.region = (struct vhost_user_mem_region){ VU_GUEST + offset, size, VU_USER + offset, 0 };
 	return m;
 }
 

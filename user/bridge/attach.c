@@ -28,7 +28,7 @@ uint64_t attach_features(const struct port_config *cfg)
 uint64_t attach_protocol_features(void)
 {
 	return 1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK |
-	       1ull << VHOST_USER_PROTOCOL_F_STATUS;
+	       1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS | 1ull << VHOST_USER_PROTOCOL_F_STATUS;
 }
 
 /*

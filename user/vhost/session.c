@@ -77,7 +77,7 @@ static void device_reset(struct session *s)
 	s->st.status = 0;
 }
 
-static bool any_started(const struct session *s)
+bool session_any_started(const struct session *s)
 {
 	for (unsigned i = 0; i < s->st.rings; i++)
 		if (s->st.ring[i].started)
@@ -101,7 +101,7 @@ static int set_features(struct session *s, struct request *rq)
 
 	if (want & ~s->cfg.features)
 		return refuse_bits(s, rq, want & ~s->cfg.features, bits_feature);
-	if (changed & ~NOT_OF_RINGS && any_started(s))
+	if (changed & ~NOT_OF_RINGS && session_any_started(s))
 		return session_refuse(s, rq, -1, "other features while rings run");
 	s->st.features = want;
 	/* In another kind of ring a position of the old kind means nothing. */
@@ -170,6 +170,12 @@ static int dispatch(struct session *s, struct request *rq)
 		return reset_owner(s);
 	case VHOST_USER_SET_MEM_TABLE:
 		return session_set_mem_table(s, rq);
+	case VHOST_USER_GET_MAX_MEM_SLOTS:
+		return session_reply_u64(rq, GMEM_SLOTS);
+	case VHOST_USER_ADD_MEM_REG:
+		return session_add_mem_reg(s, rq);
+	case VHOST_USER_REM_MEM_REG:
+		return session_rem_mem_reg(s, rq);
 	case VHOST_USER_SET_VRING_NUM:
 		return session_set_vring_num(s, rq, index);
 	case VHOST_USER_SET_VRING_ADDR:

@@ -59,6 +59,7 @@ void session_complain(struct session *s, const char *fmt, ...) __attribute__((fo
 int session_refuse(struct session *s, const struct request *rq, int index, const char *why);
 /* The answer is one number. Return: 0. */
 int session_reply_u64(struct request *rq, uint64_t value);
+bool session_any_started(const struct session *s);
 
 /* --- session_ring.c ---------------------------------------------------------- */
 
@@ -86,6 +87,9 @@ int session_set_vring_enable(struct session *s, struct request *rq, unsigned ind
 
 /* --- session_memory.c -------------------------------------------------------- */
 
+/* Messages, as above. */
 int session_set_mem_table(struct session *s, struct request *rq);
+int session_add_mem_reg(struct session *s, struct request *rq);
+int session_rem_mem_reg(struct session *s, struct request *rq);
 
 #endif

@@ -1,5 +1,6 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Guest memory: what the front-end says of it, and how running rings get from an old table to a new one. */
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -33,30 +34,81 @@ static int memory_install(struct session *s, const struct request *rq, struct gm
 	return 0;
 }
 
+static struct gmem_desc desc_of(const struct vhost_user_mem_region *r)
+{
+	return (struct gmem_desc){
+		.guest_addr = r->guest_addr,
+		.size = r->size,
+		.user_addr = r->user_addr,
+		.mmap_offset = r->mmap_offset,
+	};
+}
+
+static int refuse_memory(struct session *s, const struct request *rq, int error)
+{
+	char why[80];
+
+	snprintf(why, sizeof(why), "memory regions cannot be used: %s", strerror(-error));
+	return session_refuse(s, rq, -1, why);
+}
+
 int session_set_mem_table(struct session *s, struct request *rq)
 {
 	const struct vhost_user_mem_table *t = &rq->msg->payload.mem;
 	struct gmem_desc descs[VHOST_USER_MAX_REGIONS];
 	struct gmem *new;
-	char why[80];
 	int ret;
 
 	for (unsigned i = 0; i < t->nregions; i++)
-		descs[i] = (struct gmem_desc){
-			.guest_addr = t->region[i].guest_addr,
-			.size = t->region[i].size,
-			.user_addr = t->region[i].user_addr,
-			.mmap_offset = t->region[i].mmap_offset,
-		};
+		descs[i] = desc_of(&t->region[i]);
 	ret = gmem_create(descs, rq->fds, t->nregions, &new);
-	if (ret < 0) {
-		snprintf(why, sizeof(why), "memory regions cannot be used: %s", strerror(-ret));
-		return session_refuse(s, rq, -1, why);
-	}
+	if (ret < 0)
+		return refuse_memory(s, rq, ret);
 	for (unsigned i = 0; i < t->nregions; i++)
 		fd_take(rq, i);
 	ret = memory_install(s, rq, new);
 	if (ret < 0)
 		gmem_put(new);
+	return ret;
+}
+
+/* "Memory region description": one more, beside those that are there. */
+int session_add_mem_reg(struct session *s, struct request *rq)
+{
+	const struct gmem_desc desc = desc_of(&rq->msg->payload.mem_reg.region);
+	struct gmem *new;
+	int ret;
+
+	ret = gmem_add(s->mem, &desc, rq->fds[0], &new);
+	if (ret == -ENOSPC)
+		return session_refuse(s, rq, -1, "there are as many memory slots as there can be");
+	if (ret < 0)
+		return refuse_memory(s, rq, ret);
+	fd_take(rq, 0);
+	ret = memory_install(s, rq, new);
+	if (ret < 0)
+		gmem_put(new);
+	return ret;
+}
+
+/* Its fd, should there be one, is closed with the message. */
+int session_rem_mem_reg(struct session *s, struct request *rq)
+{
+	const struct gmem_desc desc = desc_of(&rq->msg->payload.mem_reg.region);
+	struct gmem *new;
+	int ret;
+
+	ret = s->mem ? gmem_remove(s->mem, &desc, &new) : -ENOENT;
+	if (ret == -ENOENT)
+		return session_refuse(s, rq, -1, "no memory slot has these addresses and this size");
+	if (ret < 0)
+		return refuse_memory(s, rq, ret);
+	ret = memory_install(s, rq, new);
+	if (ret < 0) {
+		gmem_put(new);
+	} else if (!gmem_regions(new)) {	/* as before the first one: no ring runs */
+		gmem_put(new);
+		s->mem = NULL;
+	}
 	return ret;
 }
