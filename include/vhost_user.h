@@ -102,6 +102,11 @@ struct vhost_user_mem_table {
 	struct vhost_user_mem_region region[VHOST_USER_MAX_REGIONS];
 };
 
+/* SET_LOG_BASE: where in the fd the log is, bytes */
+struct vhost_user_log {
+	uint64_t mmap_size, mmap_offset;
+};
+
 /* ADD_MEM_REG, REM_MEM_REG */
 struct vhost_user_mem_reg {
 	uint64_t padding;
@@ -120,6 +125,7 @@ union vhost_user_payload {
 	struct vhost_user_vring_addr addr;
 	struct vhost_user_mem_table mem;
 	struct vhost_user_mem_reg mem_reg;
+	struct vhost_user_log log;
 	uint8_t raw[VHOST_USER_PAYLOAD_MAX];
 };
 

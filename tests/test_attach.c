@@ -139,14 +139,26 @@ static bool say_memory(struct bed *b)
 	return say_fds(b, m, fd, 2);
 }
 
-static bool say_addr(struct bed *b, uint32_t index)
+static bool say_addr_flags(struct bed *b, uint32_t index, uint32_t flags)
 {
 	struct vhost_user_msg m = vu_addr(index, 0);
 
+	m.payload.addr.flags = flags;
+	m.payload.addr.log = GUEST_USED;
 	m.payload.addr.desc = GUEST_DESC - GUEST_BASE + GUEST_USER;
 	m.payload.addr.avail = GUEST_AVAIL - GUEST_BASE + GUEST_USER;
 	m.payload.addr.used = GUEST_USED - GUEST_BASE + GUEST_USER;
 	return say(b, m);
+}
+
+static bool say_addr(struct bed *b, uint32_t index)
+{
+	return say_addr_flags(b, index, 0);
+}
+
+static bool say_addr_log(struct bed *b, uint32_t index)
+{
+	return say_addr_flags(b, index, 1 << VHOST_VRING_F_LOG);
 }
 
 static void negotiate(struct bed *b)
@@ -415,6 +427,52 @@ static void after_get_vring_base_the_rings_memory_is_left_alone(void **state)
 	}
 }
 
+/* --- migration ------------------------------------------------------------------- */
+
+static unsigned pages_marked(const uint8_t *log, uint64_t size)
+{
+	unsigned n = 0;
+
+	for (uint64_t i = 0; i < size; i++)
+		n += (unsigned)__builtin_popcount(log[i]);
+	return n;
+}
+
+static void what_running_rings_write_is_logged_from_the_acknowledgement_on(void **state)
+{
+	const uint64_t size = (GUEST_BASE + 4 * GUEST_REGION) >> 15, all = 1ull << VHOST_F_LOG_ALL;
+	struct bed *b = *state;
+	int fd = vu_memfd(size), mine = dup(fd);
+	uint8_t *log = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, mine, 0);
+	struct vhost_user_msg m = vu_log(size, 0);
+
+	for (uint32_t index = 0; index < 2; index++) {
+		guest_reset(&b->g);
+		close(run(b, index));
+		pass(b, 3);
+		if (!index)
+			assert_int_equal(session_handle(b->s, &m, &fd, 1, &b->reply), 1);
+		assert_int_equal(pages_marked(log, size), 0);
+		assert_true(say(b, vu_u64(VHOST_USER_SET_FEATURES, b->features | all)));
+		assert_int_equal(pages_marked(log, size), 0);
+		pass(b, 3);
+		/* A guest's own buffers are only written when it receives. */
+		assert_int_equal(pages_marked(log, size) > 0, !index);
+		assert_true(say_addr_log(b, index));
+		memset(log, 0, size);
+		pass(b, 3);
+		assert_true(pages_marked(log, size) > 0);
+		assert_true(say_addr(b, index));
+		assert_true(say(b, vu_u64(VHOST_USER_SET_FEATURES, b->features)));
+		memset(log, 0, size);
+		pass(b, 3);
+		assert_int_equal(pages_marked(log, size), 0);
+		ask_base(b, index);
+	}
+	munmap(log, size);
+	close(mine);
+}
+
 /* --- event fds ------------------------------------------------------------------- */
 
 static void a_new_kick_fd_wakes_the_worker_and_the_old_one_does_not(void **state)
@@ -599,6 +657,7 @@ int main(void)
 						teardown),
 		DP_BOTH(new_memory_takes_over_under_a_running_ring),
 		DP_BOTH(after_get_vring_base_the_rings_memory_is_left_alone),
+		DP_BOTH(what_running_rings_write_is_logged_from_the_acknowledgement_on),
 		DP_BOTH(a_new_kick_fd_wakes_the_worker_and_the_old_one_does_not),
 		DP_BOTH(a_ring_whose_kick_fd_is_taken_away_is_polled),
 		DP_BOTH(the_kick_fd_of_an_rx_ring_is_never_waited_for),

@@ -99,9 +99,9 @@ static void an_unknown_request_is_refused_when_a_reply_is_wanted_else_closes(voi
 	assert_true(send_msg(f, vu_msg(VHOST_USER_GET_STATUS, 0, 0)) < 0);
 	negotiate(f);
 	expect_nack(f, vu_u64(VHOST_USER_SEND_RARP, 1));
-	expect_nack_fd(f, vu_u64(VHOST_USER_SET_LOG_FD, 0), event());
+	expect_nack_fd(f, vu_u64(VHOST_USER_SET_INFLIGHT_FD, 0), event());
 	expect_nack(f, vu_u64(1000, 1));
-	assert_true(send_fd(f, vu_u64(VHOST_USER_SET_LOG_FD, 1), event()) < 0);
+	assert_true(send_fd(f, vu_u64(VHOST_USER_SET_INFLIGHT_FD, 1), event()) < 0);
 }
 
 static void unexpected_fds_close_and_do_not_leak(void **state)
@@ -289,8 +289,7 @@ static void a_base_has_sixteen_bits(void **state)
 	assert_int_equal(ask_base(f, 0), 65535);
 }
 
-/* Nothing is logged before a front-end may ask for it, and none may. */
-static void a_ring_whose_writes_are_to_be_logged_is_refused(void **state)
+static void where_logging_is_not_offered_no_ring_can_ask_for_it(void **state)
 {
 	struct fixture *f = *state;
 	struct vhost_user_msg m = vu_addr(0, VU_RING(0));
@@ -576,7 +575,7 @@ int main(void)
 		T(a_ring_size_is_a_power_of_two_up_to_32768),
 		T_BOTH(a_running_ring_keeps_size_base_and_addresses),
 		T(a_base_has_sixteen_bits),
-		T_BOTH(a_ring_whose_writes_are_to_be_logged_is_refused),
+		T_BOTH(where_logging_is_not_offered_no_ring_can_ask_for_it),
 		T(ring_addresses_are_checked_when_they_come),
 		T(the_whole_ring_must_be_inside_memory),
 		T_BOTH(addresses_that_no_longer_fit_stop_the_kick),

@@ -323,7 +323,8 @@ static void what_a_port_offers_depends_on_its_configuration_only(void **state)
 	const uint64_t host = VNET_HOST_OFFLOADS;
 
 	(void)state;
-	assert_int_equal(attach_features(&all), PORT_FEATURES | 1ull << VHOST_USER_F_PROTOCOL_FEATURES);
+	assert_int_equal(attach_features(&all),
+			 PORT_FEATURES | 1ull << VHOST_F_LOG_ALL | 1ull << VHOST_USER_F_PROTOCOL_FEATURES);
 	assert_int_equal(attach_features(&same), attach_features(&all));
 	assert_int_equal(attach_features(&less), attach_features(&all) & ~(PACKED | host));
 }

@@ -26,7 +26,8 @@
 	 1ull << VHOST_USER_F_PROTOCOL_FEATURES)
 #define VU_PROTOCOL                                                                                                  \
 	(1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK |                                \
-	 1ull << VHOST_USER_PROTOCOL_F_STATUS | 1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
+	 1ull << VHOST_USER_PROTOCOL_F_STATUS | 1ull << VHOST_USER_PROTOCOL_F_LOG_SHMFD |                            \
+	 1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
 
 static inline unsigned vu_open_fds(void)
 {
@@ -92,6 +93,14 @@ static inline struct vhost_user_msg vu_slot(uint32_t request, uint64_t offset, u
 	struct vhost_user_msg m = vu_msg(request, 0, sizeof(struct vhost_user_mem_reg));
 
 	m.payload.mem_reg.region = (struct vhost_user_mem_region){ VU_GUEST + offset, size, VU_USER + offset, 0 };
+	return m;
+}
+
+static inline struct vhost_user_msg vu_log(uint64_t size, uint64_t offset)
+{
+	struct vhost_user_msg m = vu_msg(VHOST_USER_SET_LOG_BASE, 0, sizeof(struct vhost_user_log));
+
+	m.payload.log = (struct vhost_user_log){ size, offset };
 	return m;
 }
 
@@ -172,6 +181,16 @@ static inline void vu_mem_swap(void *ctx, const unsigned *idx, const struct virt
 	}
 }
 
+static inline void vu_ring_log(void *ctx, unsigned index, struct dirty *log, bool log_ring, uint64_t log_addr)
+{
+	struct vu_fake *f = ctx;
+
+	vu_note(f, log ? log_ring ? "log+" : "log" : "nolog", index);
+	f->ring[index].log = log;
+	f->ring[index].log_ring = log_ring;
+	f->ring[index].log_addr = log_addr;
+}
+
 static inline void vu_changed(void *ctx)
 {
 	((struct vu_fake *)ctx)->changes++;
@@ -192,6 +211,7 @@ static const struct session_ops vu_ops __attribute__((unused)) = {
 	.ring_call = vu_ring_call,
 	.ring_kick = vu_ring_kick,
 	.mem_swap = vu_mem_swap,
+	.ring_log = vu_ring_log,
 	.changed = vu_changed,
 	.complaint = vu_complaint,
 };

@@ -11,6 +11,8 @@
 #include <string.h>
 #include <time.h>
 
+#include <linux/vhost_types.h>
+
 #include "base/clock.h"
 #include "base/eventfd.h"
 #include "bridge/attach.h"
@@ -22,13 +24,23 @@ uint64_t attach_features(const struct port_config *cfg)
 
 	if (!(features & VNET_BIT(VIRTIO_F_VERSION_1)))
 		features &= UINT32_MAX;		/* there is no more of them for a legacy driver */
-	return features | 1ull << VHOST_USER_F_PROTOCOL_FEATURES;
+	return features | 1ull << VHOST_F_LOG_ALL | 1ull << VHOST_USER_F_PROTOCOL_FEATURES;
 }
 
 uint64_t attach_protocol_features(void)
 {
-	return 1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK |
-	       1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS | 1ull << VHOST_USER_PROTOCOL_F_STATUS;
+	static const uint8_t offered[] = {
+		VHOST_USER_PROTOCOL_F_MQ,
+		VHOST_USER_PROTOCOL_F_LOG_SHMFD,
+		VHOST_USER_PROTOCOL_F_REPLY_ACK,
+		VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
+		VHOST_USER_PROTOCOL_F_STATUS,
+	};
+	uint64_t bits = 0;
+
+	for (unsigned i = 0; i < sizeof(offered); i++)
+		bits |= 1ull << offered[i];
+	return bits;
 }
 
 /*
@@ -227,6 +239,16 @@ static void op_mem_swap(void *ctx, const unsigned *idx, const struct virtq_confi
 	}
 }
 
+static void op_ring_log(void *ctx, unsigned index, struct dirty *log, bool log_ring, uint64_t log_addr)
+{
+	struct port *p = ctx;
+	struct virtq *vq = port_vq(p, index);
+
+	vq_lock(p, vq);
+	virtq_log(vq, log, log_ring, log_addr);
+	spin_unlock(&vq->lock);
+}
+
 static void op_changed(void *ctx)
 {
 	attach_update(ctx);
@@ -247,6 +269,7 @@ static const struct session_ops session_ops = {
 	.ring_call = op_ring_call,
 	.ring_kick = op_ring_kick,
 	.mem_swap = op_mem_swap,
+	.ring_log = op_ring_log,
 	.changed = op_changed,
 	.complaint = op_complaint,
 };
@@ -377,7 +400,7 @@ void attach_check(struct port *p, uint64_t now_ns)
 	if (!s)
 		return;
 	if (session_memory_broken(s)) {
-		endpoint_kick_out(p->endpoint, "guest memory was truncated or is not backed");
+		endpoint_kick_out(p->endpoint, "guest memory or its log was truncated or is not backed");
 		return;
 	}
 	for (unsigned i = 0; i < 2 * p->pairs; i++) {

@@ -22,6 +22,12 @@ static const struct message_rule rules[VHOST_USER_REQUEST_MAX] = {
 	[VHOST_USER_SET_MEM_TABLE] = { "SET_MEM_TABLE", .size_min = offsetof(struct vhost_user_mem_table, region),
 				       .size_max = sizeof(struct vhost_user_mem_table),
 				       .fds_max = VHOST_USER_MAX_REGIONS, .size_exact = true, .changes = true },
+	/* 8 bytes without an fd are what it was before LOG_SHMFD: the handler says no. */
+	[VHOST_USER_SET_LOG_BASE] = { "SET_LOG_BASE", .size_min = sizeof(uint64_t),
+				      .size_max = sizeof(struct vhost_user_log), .fds_max = 1, .replies = true,
+				      .protocol = P(LOG_SHMFD) },
+	/* "N/A" is its payload; some send a u64. */
+	[VHOST_USER_SET_LOG_FD] = { "SET_LOG_FD", .size_max = sizeof(uint64_t), .fds_min = 1, .fds_max = 1 },
 	[VHOST_USER_SET_VRING_NUM] = { "SET_VRING_NUM", STATE, .index = MESSAGE_INDEX_U32, .changes = true },
 	[VHOST_USER_SET_VRING_ADDR] = { "SET_VRING_ADDR", SIZE(sizeof(struct vhost_user_vring_addr)),
 					.index = MESSAGE_INDEX_U32, .needs_memory = true, .changes = true },

@@ -104,6 +104,8 @@ static int set_features(struct session *s, struct request *rq)
 	if (changed & ~NOT_OF_RINGS && session_any_started(s))
 		return session_refuse(s, rq, -1, "other features while rings run");
 	s->st.features = want;
+	if (changed & BIT(VHOST_F_LOG_ALL))
+		session_rings_log(s);
 	/* In another kind of ring a position of the old kind means nothing. */
 	for (unsigned i = 0; changed & BIT(VIRTIO_F_RING_PACKED) && i < s->st.rings; i++) {
 		s->st.ring[i].base = session_first_base(s);
@@ -170,6 +172,10 @@ static int dispatch(struct session *s, struct request *rq)
 		return reset_owner(s);
 	case VHOST_USER_SET_MEM_TABLE:
 		return session_set_mem_table(s, rq);
+	case VHOST_USER_SET_LOG_BASE:
+		return session_set_log_base(s, rq);
+	case VHOST_USER_SET_LOG_FD:
+		return session_set_log_fd(s, rq);
 	case VHOST_USER_GET_MAX_MEM_SLOTS:
 		return session_reply_u64(rq, GMEM_SLOTS);
 	case VHOST_USER_ADD_MEM_REG:
@@ -207,12 +213,21 @@ static int dispatch(struct session *s, struct request *rq)
 	return -EOPNOTSUPP;
 }
 
-/* What a message that has an answer of its own gets when it is refused: a base that no split ring has. */
-static int refused_reply(const struct vhost_user_msg *msg, struct vhost_user_msg *reply)
+/* What a message that has an answer of its own gets when it is refused. */
+static int refused_reply(struct request *rq)
 {
-	reply->payload.state.index = msg->payload.state.index;
-	reply->payload.state.num = UINT32_MAX;
-	reply->hdr.size = sizeof(reply->payload.state);
+	struct vhost_user_msg *reply = rq->reply;
+
+	switch (rq->msg->hdr.request) {
+	case VHOST_USER_GET_VRING_BASE:	/* a base that no split ring has */
+		reply->payload.state.index = rq->msg->payload.state.index;
+		reply->payload.state.num = UINT32_MAX;
+		reply->hdr.size = sizeof(reply->payload.state);
+		break;
+	default:
+		session_reply_u64(rq, 1);
+		break;
+	}
 	return 1;
 }
 
@@ -248,7 +263,7 @@ static int handle(struct session *s, struct request *rq)
 	if (!ret && rule->changes && s->ops->changed)
 		s->ops->changed(s->ctx);
 	if (rule->replies)
-		return ret ? refused_reply(rq->msg, rq->reply) : 1;
+		return ret ? refused_reply(rq) : 1;
 	return ack ? !session_reply_u64(rq, ret ? 1 : 0) : 0;
 }
 
@@ -262,7 +277,7 @@ int session_handle(struct session *s, const struct vhost_user_msg *msg, int *fds
 	reply->hdr.request = msg->hdr.request;
 	reply->hdr.flags = VHOST_USER_VERSION | VHOST_USER_REPLY;
 	if (session_memory_broken(s)) {
-		session_complain(s, "guest memory was truncated or is not backed");
+		session_complain(s, "guest memory or its log was truncated or is not backed");
 		ret = -EFAULT;
 	} else {
 		ret = handle(s, &rq);
@@ -304,6 +319,7 @@ void session_destroy(struct session *s)
 		fd_replace(&s->st.ring[i].errfd, -1);
 	}
 	gmem_put(s->mem);
+	dirty_put(s->log);
 	free(s);
 }
 
@@ -326,7 +342,7 @@ void session_ring_broken(struct session *s, unsigned index)
 
 bool session_memory_broken(const struct session *s)
 {
-	return s->mem && gmem_broken(s->mem);
+	return (s->mem && gmem_broken(s->mem)) || (s->log && dirty_broken(s->log));
 }
 
 const struct session_state *session_state(const struct session *s)

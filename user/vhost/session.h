@@ -46,6 +46,11 @@ struct session_ops {
 	 * ring locks; the session drops the old table after return.
 	 */
 	void (*mem_swap)(void *ctx, const unsigned *idx, const struct virtq_config *cfgs, unsigned n);
+	/*
+	 * Migration: from now on writes for a running ring go to @log, NULL: to none. @log_ring, @log_addr: as in
+	 * virtq_config. Swap under the lock; the session drops the old log after return.
+	 */
+	void (*ring_log)(void *ctx, unsigned index, struct dirty *log, bool log_ring, uint64_t log_addr);
 	/* Something worth showing changed: features, status, ring set. */
 	void (*changed)(void *ctx);
 	/* A counted protocol error (for rate-limited logs and events); text has no newline. */

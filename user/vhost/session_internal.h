@@ -22,6 +22,7 @@ struct session {
 	const struct session_ops *ops;
 	void *ctx;
 	struct gmem *mem;
+	struct dirty *log;	/* where to log while LOG_ALL is acked; NULL until a front-end gives one */
 	struct session_state st;
 };
 
@@ -74,6 +75,8 @@ int session_ring_config(struct session *s, unsigned index, struct gmem *mem, str
 int session_ring_try_start(struct session *s, const struct request *rq, unsigned index);
 void session_ring_stop(struct session *s, unsigned index);
 void session_ring_enable(struct session *s, unsigned index, bool enable);
+/* Tells the data path of running rings what to log now: LOG_ALL, or the log, has changed. */
+void session_rings_log(struct session *s);
 
 /* Messages: each returns 0, or -EINVAL when it was refused and nothing has changed. */
 int session_set_vring_num(struct session *s, struct request *rq, unsigned index);
@@ -91,5 +94,7 @@ int session_set_vring_enable(struct session *s, struct request *rq, unsigned ind
 int session_set_mem_table(struct session *s, struct request *rq);
 int session_add_mem_reg(struct session *s, struct request *rq);
 int session_rem_mem_reg(struct session *s, struct request *rq);
+int session_set_log_base(struct session *s, struct request *rq);
+int session_set_log_fd(struct session *s, struct request *rq);
 
 #endif

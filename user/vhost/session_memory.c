@@ -1,10 +1,11 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* Guest memory: what the front-end says of it, and how running rings get from an old table to a new one. */
+/* Guest memory and its dirty log: how running rings get from an old one to a new one. */
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "base/eventfd.h"
 #include "vhost/session_internal.h"
 
 /* Makes @new the memory of all running rings; refuses when one of them would not be covered. */
@@ -111,4 +112,36 @@ int session_rem_mem_reg(struct session *s, struct request *rq)
 		s->mem = NULL;
 	}
 	return ret;
+}
+
+/*
+ * "Migration": the log is a bitmap in a file of the front-end's. It may come with rings running, and again when it has
+ * to be larger. The answer (the request's number is all that QEMU looks at) is a status.
+ */
+int session_set_log_base(struct session *s, struct request *rq)
+{
+	const struct vhost_user_log *l = &rq->msg->payload.log;
+	struct dirty *old = s->log, *new;
+	char why[80];
+	int ret;
+
+	if (rq->msg->hdr.size != sizeof(*l) || !rq->nfds)
+		return session_refuse(s, rq, -1, "it has no fd, or no size and offset");
+	ret = dirty_create(rq->fds[0], l->mmap_size, l->mmap_offset, &new);
+	if (ret < 0) {
+		snprintf(why, sizeof(why), "the log cannot be used: %s", strerror(-ret));
+		return session_refuse(s, rq, -1, why);
+	}
+	fd_take(rq, 0);
+	s->log = new;
+	if (s->st.features & BIT(VHOST_F_LOG_ALL))
+		session_rings_log(s);
+	dirty_put(old);		/* no ring writes to it any more */
+	return session_reply_u64(rq, 0);
+}
+
+/* An eventfd to be signalled when something was logged. Nobody waits for it: front-ends look when they want to. */
+int session_set_log_fd(struct session *s, struct request *rq)
+{
+	return eventfd_check(rq->fds[0]) < 0 ? session_refuse(s, rq, -1, "the fd is not an eventfd") : 0;
 }

@@ -46,6 +46,17 @@ uint32_t session_first_base(const struct session *s)
 	return session_is_packed(s) ? PACKED_BASE : 0;
 }
 
+/* Where writes for rings are logged now; "Migration": from the moment LOG_ALL is acknowledged. */
+static struct dirty *ring_log(const struct session *s)
+{
+	return s->st.features & BIT(VHOST_F_LOG_ALL) ? s->log : NULL;
+}
+
+static bool logs_ring(const struct session_ring *r)
+{
+	return r->addr_flags & BIT(VHOST_VRING_F_LOG);
+}
+
 int session_ring_config(struct session *s, unsigned index, struct gmem *mem, struct virtq_config *cfg)
 {
 	const struct session_ring *r = &s->st.ring[index];
@@ -59,6 +70,9 @@ int session_ring_config(struct session *s, unsigned index, struct gmem *mem, str
 		.max_frame = s->cfg.max_frame,
 		.callfd = r->callfd,
 		.kickfd = r->kickfd,
+		.log = ring_log(s),
+		.log_ring = logs_ring(r),
+		.log_addr = r->log_addr,
 	};
 	return ring_map(s, mem, r, r->num, cfg);
 }
@@ -105,6 +119,20 @@ void session_ring_enable(struct session *s, unsigned index, bool enable)
 	s->ops->ring_enable(s->ctx, index, enable);
 }
 
+static void ring_relog(struct session *s, unsigned index)
+{
+	const struct session_ring *r = &s->st.ring[index];
+
+	s->ops->ring_log(s->ctx, index, ring_log(s), logs_ring(r), r->log_addr);
+}
+
+void session_rings_log(struct session *s)
+{
+	for (unsigned i = 0; i < s->st.rings; i++)
+		if (s->st.ring[i].started)
+			ring_relog(s, i);
+}
+
 int session_set_vring_num(struct session *s, struct request *rq, unsigned index)
 {
 	struct session_ring *r = &s->st.ring[index];
@@ -124,10 +152,15 @@ int session_set_vring_num(struct session *s, struct request *rq, unsigned index)
 	return 0;
 }
 
-static bool same_addr(const struct session_ring *a, const struct session_ring *b)
+static bool same_place(const struct session_ring *a, const struct session_ring *b)
 {
 	return a->have_addr && a->desc_user == b->desc_user && a->avail_user == b->avail_user &&
-	       a->used_user == b->used_user && a->log_addr == b->log_addr && a->addr_flags == b->addr_flags;
+	       a->used_user == b->used_user;
+}
+
+static bool same_log(const struct session_ring *a, const struct session_ring *b)
+{
+	return a->log_addr == b->log_addr && a->addr_flags == b->addr_flags;
 }
 
 int session_set_vring_addr(struct session *s, struct request *rq, unsigned index)
@@ -149,8 +182,14 @@ int session_set_vring_addr(struct session *s, struct request *rq, unsigned index
 	/* The size may come later: then this is a first look, and the start has the last word. */
 	if (ring_map(s, s->mem, &new, r->num ? r->num : 1, &unused) < 0)
 		return session_refuse(s, rq, (int)index, "addresses unaligned, outside guest memory, or not in one piece");
-	if (r->started)
-		return same_addr(r, &new) ? 0 : session_refuse(s, rq, (int)index, "other addresses while the ring runs");
+	if (r->started && !same_place(r, &new))
+		return session_refuse(s, rq, (int)index, "other addresses while the ring runs");
+	if (r->started) {	/* when a migration begins or ends */
+		*r = new;
+		if (!same_log(&old, &new))
+			ring_relog(s, index);
+		return 0;
+	}
 	*r = new;
 	if (session_ring_try_start(s, rq, index) < 0) {
 		*r = old;
