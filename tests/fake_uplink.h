@@ -32,6 +32,9 @@ struct uplink {
 	struct vd_steering steering[VD_MAX_PORTS];
 	unsigned cleared[VD_MAX_PORTS];
 	unsigned flows, forgotten;
+	uint8_t frame[64];	/* the last that was sent */
+	uint32_t frame_len;
+	unsigned sent;
 	/* what fails, and with what */
 	int filter_error, fdb_error, vlans_error, steering_error;
 	unsigned fdb_room;
@@ -102,6 +105,15 @@ int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add)
 	guest_must(add || u->filters, "an address is taken out of the filter that is not in it");
 	u->filters += add ? 1 : -1u;
 	return 0;
+}
+
+int uplink_send(struct uplink *u, const uint8_t *frame, uint32_t len)
+{
+	guest_must(len <= sizeof(u->frame), "a frame longer than any that is sent so");
+	memcpy(u->frame, frame, len);
+	u->frame_len = len;
+	u->sent++;
+	return u->link.carrier ? 0 : -ENETDOWN;
 }
 
 int uplink_hw_steer(struct uplink *u, const uint8_t mac[6], uint32_t queue, bool add)

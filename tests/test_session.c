@@ -95,10 +95,10 @@ static void an_unknown_request_is_refused_when_a_reply_is_wanted_else_closes(voi
 {
 	struct fixture *f = *state;
 
-	assert_true(send_msg(f, vu_u64(VHOST_USER_SEND_RARP, 1)) < 0);
+	assert_true(send_msg(f, vu_u64(VHOST_USER_POSTCOPY_ADVISE, 1)) < 0);
 	assert_true(send_msg(f, vu_msg(VHOST_USER_GET_STATUS, 0, 0)) < 0);
 	negotiate(f);
-	expect_nack(f, vu_u64(VHOST_USER_SEND_RARP, 1));
+	expect_nack(f, vu_u64(VHOST_USER_POSTCOPY_ADVISE, 1));
 	expect_nack_fd(f, vu_u64(VHOST_USER_SET_INFLIGHT_FD, 0), event());
 	expect_nack(f, vu_u64(1000, 1));
 	assert_true(send_fd(f, vu_u64(VHOST_USER_SET_INFLIGHT_FD, 1), event()) < 0);

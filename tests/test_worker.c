@@ -152,6 +152,33 @@ static void an_idle_worker_sleeps_until_it_is_woken(void **state)
 	wait_until(READ_ONCE(worker.stats.sleeps) > sleeps);
 }
 
+static void a_frame_of_our_own_reaches_every_port_but_its_own(void **state)
+{
+	uint8_t frame[60], got[DP_CHUNK];
+	int len = -1;
+
+	(void)state;
+	dp_offer(&bed.rx[0][0], 40);
+	dp_offer(&bed.rx[1][0], 40);
+	start(WAIT_ADAPTIVE);
+	memset(frame, 0xff, 6);
+	memset(frame + 6, 2, 6);
+	memset(frame + 12, 0x80, 48);
+	for (uint8_t i = 0; i < 3 * WORKER_POSTS; i++) {
+		frame[59] = i;
+		while (!worker_post(&worker, frame, sizeof(frame), 0))
+			sched_yield();
+		if (i >= 40)
+			continue;
+		wait_until((len = dp_take(&bed.rx[1][0], got)) >= 0);
+		assert_int_equal(len, sizeof(frame));
+		assert_memory_equal(got, frame, sizeof(frame));
+	}
+	wait_until(load_acquire(&worker.post_tail) == worker.post_head);
+	dp_expect_none(&bed, 0, 0);
+	assert_false(worker_post(&worker, frame, WORKER_POST_LEN + 1, 0));
+}
+
 /* A ring as long as can be, disabled, so that its packets cost the worker time and nothing else. */
 static void long_ring(struct dp_end *e)
 {
@@ -385,6 +412,7 @@ int main(void)
 		DP_BOTH(an_idle_worker_sleeps_until_it_is_woken),
 		DP_BOTH(the_kick_of_a_sleeping_ring_is_seen_while_another_is_busy),
 		DP_BOTH(a_ring_is_not_left_with_packets_because_those_before_were_bad),
+		DP_BOTH(a_frame_of_our_own_reaches_every_port_but_its_own),
 		DP_BOTH(a_nic_that_takes_nothing_lets_the_worker_sleep),
 		DP_BOTH(frames_lost_while_it_slept_are_found_once_it_is_woken),
 		DP_BOTH(a_ring_that_loses_its_kick_fd_is_polled),

@@ -27,7 +27,7 @@
 #define VU_PROTOCOL                                                                                                  \
 	(1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK |                                \
 	 1ull << VHOST_USER_PROTOCOL_F_STATUS | 1ull << VHOST_USER_PROTOCOL_F_LOG_SHMFD |                            \
-	 1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
+	 1ull << VHOST_USER_PROTOCOL_F_RARP | 1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
 
 static inline unsigned vu_open_fds(void)
 {
@@ -110,8 +110,9 @@ struct vu_fake {
 	struct virtq_config ring[256];
 	bool running[256], enabled[256];
 	uint32_t base;		/* what ring_stop() answers */
-	int fail;		/* what ring_start() and ring_kick() answer */
-	unsigned swaps, changes, complaints;
+	int fail;		/* what ring_start(), ring_kick() and rarp() answer */
+	unsigned swaps, changes, complaints, rarps;
+	uint8_t mac[6];		/* of the last rarp() */
 	char complaint[160];
 };
 
@@ -191,6 +192,15 @@ static inline void vu_ring_log(void *ctx, unsigned index, struct dirty *log, boo
 	f->ring[index].log_addr = log_addr;
 }
 
+static inline int vu_rarp(void *ctx, const uint8_t mac[6])
+{
+	struct vu_fake *f = ctx;
+
+	memcpy(f->mac, mac, sizeof(f->mac));
+	f->rarps++;
+	return f->fail;
+}
+
 static inline void vu_changed(void *ctx)
 {
 	((struct vu_fake *)ctx)->changes++;
@@ -212,6 +222,7 @@ static const struct session_ops vu_ops __attribute__((unused)) = {
 	.ring_kick = vu_ring_kick,
 	.mem_swap = vu_mem_swap,
 	.ring_log = vu_ring_log,
+	.rarp = vu_rarp,
 	.changed = vu_changed,
 	.complaint = vu_complaint,
 };

@@ -256,6 +256,16 @@ static void learn_one(struct bridge *b, const struct learn_request *r)
 		       learn_verdict_name(v));
 }
 
+void addresses_announced(struct bridge *b, struct port *p, const uint8_t mac[6])
+{
+	const struct learn_request r = { .mac = mac_load(mac), .when_ns = clock_now(), .port = p->index };
+
+	if (fdb_lookup(&b->fdb, key_of(p, r.mac)) == p->index)
+		fdb_note(&b->fdb, key_of(p, r.mac), r.when_ns);
+	else
+		learn_one(b, &r);
+}
+
 void addresses_learn(struct bridge *b)
 {
 	struct learn_request r;

@@ -25,6 +25,12 @@ struct port *addresses_holder(struct bridge *b, const struct port *self, const s
 void addresses_host(struct bridge *b);
 /* Forgets what has not been used for long, or is elsewhere now. Every tick. */
 void addresses_age(struct bridge *b, uint64_t now_ns);
+/**
+ * addresses_announced() - a port's front-end says that an address is there
+ *
+ * Learned, or not, as if the guest had sent from it. Control thread.
+ */
+void addresses_announced(struct bridge *b, struct port *p, const uint8_t mac[6]);
 /* Handles what the workers ask to learn. */
 void addresses_learn(struct bridge *b);
 

@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/eventfd.h"
+#include "bridge/announce.h"
 #include "bridge/attach.h"
 #include "bridge/links.h"
 
@@ -32,6 +33,7 @@ uint64_t attach_protocol_features(void)
 	static const uint8_t offered[] = {
 		VHOST_USER_PROTOCOL_F_MQ,
 		VHOST_USER_PROTOCOL_F_LOG_SHMFD,
+		VHOST_USER_PROTOCOL_F_RARP,
 		VHOST_USER_PROTOCOL_F_REPLY_ACK,
 		VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
 		VHOST_USER_PROTOCOL_F_STATUS,
@@ -249,6 +251,13 @@ static void op_ring_log(void *ctx, unsigned index, struct dirty *log, bool log_r
 	spin_unlock(&vq->lock);
 }
 
+static int op_rarp(void *ctx, const uint8_t mac[6])
+{
+	struct port *p = ctx;
+
+	return announce_rarp(p->bridge, p, mac);
+}
+
 static void op_changed(void *ctx)
 {
 	attach_update(ctx);
@@ -270,6 +279,7 @@ static const struct session_ops session_ops = {
 	.ring_kick = op_ring_kick,
 	.mem_swap = op_mem_swap,
 	.ring_log = op_ring_log,
+	.rarp = op_rarp,
 	.changed = op_changed,
 	.complaint = op_complaint,
 };

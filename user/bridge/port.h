@@ -49,6 +49,9 @@ struct port {
 	uint32_t session;		/* counts connections */
 	uint64_t refused[LEARN_VERDICTS];	/* learning, by reason */
 	uint32_t broken_seen[VD_MAX_PAIRS * 2 / 32];	/* rings already reported as broken */
+	uint64_t announced_ns;		/* since when @announced counts */
+	unsigned announced;		/* times that the network was told of an address */
+	uint64_t not_announced;		/* it was asked too often */
 	struct log_limit complaints, learning, breakage;
 };
 

@@ -23,6 +23,7 @@
 #include <linux/futex.h>
 
 #include "base/clock.h"
+#include "bridge/forward.h"
 #include "bridge/local.h"
 #include "bridge/worker.h"
 
@@ -164,6 +165,37 @@ void worker_wake(struct worker *w)
 		return;
 }
 
+bool worker_post(struct worker *w, const uint8_t *frame, uint32_t len, uint32_t from)
+{
+	struct worker_post *m = &w->post[w->post_head % WORKER_POSTS];
+
+	if (len > sizeof(m->frame) || w->post_head - load_acquire(&w->post_tail) >= WORKER_POSTS)
+		return false;
+	m->from = from;
+	m->len = len;
+	memcpy(m->frame, frame, len);
+	store_release(&w->post_head, w->post_head + 1);
+	worker_wake(w);
+	return true;
+}
+
+static unsigned take_posts(struct worker *w, uint64_t now_ns)
+{
+	unsigned n = 0;
+
+	for (; w->post_tail != load_acquire(&w->post_head); n++) {
+		struct worker_post *m = &w->post[w->post_tail % WORKER_POSTS];
+		struct iovec piece = { m->frame, m->len };
+		const struct virtq_pkt pkt = { .chain = UINT16_MAX, .npieces = 1, .len = m->len, .piece = &piece };
+		struct dp_fwd f;
+
+		if (forward_peek(&pkt, &f))
+			local_to_all(w->dp[0], &pkt, &f, m->from, false, now_ns);
+		store_release(&w->post_tail, w->post_tail + 1);
+	}
+	return n;
+}
+
 /* A token bucket: a storm of broadcasts must not cost the unicast of everybody. */
 static bool mcast_token(struct worker *w, uint64_t now_ns)
 {
@@ -209,6 +241,8 @@ static struct dp_result pass(struct worker *w, uint64_t now_ns)
 		datapath_tx(w->dp[i], now_ns, &res);
 	if (w->mcast && mcast_pending(w->mcast))
 		res.work += take_mcast(w, now_ns);
+	if (unlikely(w->post_tail != READ_ONCE(w->post_head)))
+		res.work += take_posts(w, now_ns);
 	if (w->host)
 		from_host(w->host, w->dp[0], now_ns, &res);
 	w->stats.loops++;

@@ -17,6 +17,16 @@
 
 #define WORKER_QUEUES 64	/* NIC queues one worker can own */
 
+#define WORKER_POSTS 16
+#define WORKER_POST_LEN 64
+
+/* A frame of our own for all ports of its VLAN. */
+struct worker_post {
+	uint32_t from;		/* port that does not get it */
+	uint32_t len;
+	uint8_t frame[WORKER_POST_LEN];
+};
+
 struct worker_stats {
 	uint64_t loops, sleeps;
 	uint64_t mcast_delivered, mcast_limited;
@@ -38,6 +48,9 @@ struct worker {
 	uint32_t stop;		/* control stores, worker reads */
 	uint32_t pause;		/* control stores, one more each time: odd = stay out of everything */
 	uint32_t parked;	/* worker stores: the last odd one, since when it does */
+	uint32_t post_head;	/* control stores, worker reads */
+	uint32_t post_tail;	/* the other way round */
+	struct worker_post post[WORKER_POSTS];
 	struct worker_stats stats;	/* worker writes, control reads */
 
 	/* worker only */
@@ -92,6 +105,15 @@ void worker_unpark(struct worker *w);
  * @fd: non-blocking, see user/xdp/hostport.h
  */
 int worker_add_host(struct worker *w, int fd);
+
+/**
+ * worker_post() - a frame of our own for the ports
+ * @frame, @len: as on the wire, at most WORKER_POST_LEN bytes
+ * @from: index of the port that it is to seem to come from
+ *
+ * Control thread. Return: false when there are too many waiting.
+ */
+bool worker_post(struct worker *w, const uint8_t *frame, uint32_t len, uint32_t from);
 
 /* Makes it look at its rings again (one was started, enabled, ...). Control thread. */
 void worker_wake(struct worker *w);

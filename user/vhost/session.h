@@ -51,6 +51,8 @@ struct session_ops {
 	 * virtq_config. Swap under the lock; the session drops the old log after return.
 	 */
 	void (*ring_log)(void *ctx, unsigned index, struct dirty *log, bool log_ring, uint64_t log_addr);
+	/* SEND_RARP: tell the network that @mac is here. It may be left out when there are too many. */
+	int (*rarp)(void *ctx, const uint8_t mac[6]);
 	/* Something worth showing changed: features, status, ring set. */
 	void (*changed)(void *ctx);
 	/* A counted protocol error (for rate-limited logs and events); text has no newline. */

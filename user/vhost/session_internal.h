@@ -2,7 +2,8 @@
 /*
  * What the parts of the session share; for nobody else. session.c has its life
  * and the messages that negotiate, session_ring.c those of rings,
- * session_memory.c those of memory. Control thread.
+ * session_memory.c those of memory, session_net.c those of a network device.
+ * Control thread.
  */
 #ifndef VIADUCT_VHOST_SESSION_INTERNAL_H
 #define VIADUCT_VHOST_SESSION_INTERNAL_H
@@ -96,5 +97,10 @@ int session_add_mem_reg(struct session *s, struct request *rq);
 int session_rem_mem_reg(struct session *s, struct request *rq);
 int session_set_log_base(struct session *s, struct request *rq);
 int session_set_log_fd(struct session *s, struct request *rq);
+
+/* --- session_net.c ----------------------------------------------------------- */
+
+/* Messages, as above. */
+int session_send_rarp(struct session *s, struct request *rq);
 
 #endif

@@ -18,6 +18,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <bpf/libbpf.h>
@@ -53,7 +54,7 @@ struct uplink {
 	struct settings settings;
 	struct nicq *nicq;		/* [info.queues] */
 	uint32_t nopen;			/* nicqs that are set up */
-	int filter_fd;			/* holds the receive filter entries; receives nothing */
+	int filter_fd;			/* holds the receive filter entries, sends uplink_send()'s; receives nothing */
 	uint8_t host_mac[UPLINK_HOST_MACS][6];
 	unsigned nhost;
 	int cpus;			/* possible CPUs: values of a per-CPU map entry */
@@ -601,6 +602,11 @@ int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add)
 	else if (u->info.filter_entries)
 		u->info.filter_entries--;
 	return 0;
+}
+
+int uplink_send(struct uplink *u, const uint8_t *frame, uint32_t len)
+{
+	return send(u->filter_fd, frame, len, MSG_DONTWAIT | MSG_NOSIGNAL) < 0 ? -errno : 0;
 }
 
 int uplink_hw_steer(struct uplink *u, const uint8_t mac[6], uint32_t queue, bool add)

@@ -144,6 +144,13 @@ int uplink_fdb_del(struct uplink *u, uint16_t vlan, const uint8_t mac[6]);
 void uplink_fdb_changed(struct uplink *u);
 /* Enter or remove a guest address in the NIC's receive filter (PACKET_MR_UNICAST on a held socket). */
 int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add);
+/**
+ * uplink_send() - send one frame of our own, by way of the kernel
+ * @frame, @len: Ethernet without FCS, bytes
+ *
+ * For the few that are not a guest's. Never waits. Control thread. Return: 0 or -errno (-ENETDOWN, -ENOBUFS, ...).
+ */
+int uplink_send(struct uplink *u, const uint8_t *frame, uint32_t len);
 /*
  * With --hw-steer: have the NIC put frames for a guest's address into NIC queue @queue, or no longer (@add false).
  * Return: 0, or -errno: then the NIC spreads them as it does all others (-EOPNOTSUPP: it takes no rules).
