@@ -647,6 +647,15 @@ static void with_a_smaller_mtu_longer_frames_are_dropped_and_counted(void **stat
 	assert_int_equal(guest_pending(&b->g), 2);
 }
 
+static void an_mtu_beyond_the_uplinks_is_accepted(void **state)
+{
+	struct bed *b = *state;
+
+	assert_true(say(b, vu_u64(VHOST_USER_NET_SET_MTU, 1500)));
+	assert_true(say(b, vu_u64(VHOST_USER_NET_SET_MTU, 9000)));
+	assert_false(say(b, vu_u64(VHOST_USER_NET_SET_MTU, 60)));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -665,6 +674,7 @@ int main(void)
 		DP_BOTH(whoever_has_a_ring_is_freed_from_the_call_fd_of_another),
 		DP_BOTH(another_mtu_reaches_every_ring),
 		DP_BOTH(with_a_smaller_mtu_longer_frames_are_dropped_and_counted),
+		cmocka_unit_test_setup_teardown(an_mtu_beyond_the_uplinks_is_accepted, setup, teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -27,7 +27,8 @@
 #define VU_PROTOCOL                                                                                                  \
 	(1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK |                                \
 	 1ull << VHOST_USER_PROTOCOL_F_STATUS | 1ull << VHOST_USER_PROTOCOL_F_LOG_SHMFD |                            \
-	 1ull << VHOST_USER_PROTOCOL_F_RARP | 1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
+	 1ull << VHOST_USER_PROTOCOL_F_RARP | 1ull << VHOST_USER_PROTOCOL_F_NET_MTU |                                \
+	 1ull << VHOST_USER_PROTOCOL_F_RESET_DEVICE | 1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
 
 static inline unsigned vu_open_fds(void)
 {
@@ -113,6 +114,7 @@ struct vu_fake {
 	int fail;		/* what ring_start(), ring_kick() and rarp() answer */
 	unsigned swaps, changes, complaints, rarps;
 	uint8_t mac[6];		/* of the last rarp() */
+	uint32_t mtu;
 	char complaint[160];
 };
 
@@ -201,6 +203,11 @@ static inline int vu_rarp(void *ctx, const uint8_t mac[6])
 	return f->fail;
 }
 
+static inline void vu_mtu(void *ctx, uint32_t mtu)
+{
+	((struct vu_fake *)ctx)->mtu = mtu;
+}
+
 static inline void vu_changed(void *ctx)
 {
 	((struct vu_fake *)ctx)->changes++;
@@ -223,6 +230,7 @@ static const struct session_ops vu_ops __attribute__((unused)) = {
 	.mem_swap = vu_mem_swap,
 	.ring_log = vu_ring_log,
 	.rarp = vu_rarp,
+	.mtu = vu_mtu,
 	.changed = vu_changed,
 	.complaint = vu_complaint,
 };

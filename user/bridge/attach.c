@@ -35,6 +35,8 @@ uint64_t attach_protocol_features(void)
 		VHOST_USER_PROTOCOL_F_LOG_SHMFD,
 		VHOST_USER_PROTOCOL_F_RARP,
 		VHOST_USER_PROTOCOL_F_REPLY_ACK,
+		VHOST_USER_PROTOCOL_F_NET_MTU,
+		VHOST_USER_PROTOCOL_F_RESET_DEVICE,
 		VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
 		VHOST_USER_PROTOCOL_F_STATUS,
 	};
@@ -258,6 +260,17 @@ static int op_rarp(void *ctx, const uint8_t mac[6])
 	return announce_rarp(p->bridge, p, mac);
 }
 
+static void op_mtu(void *ctx, uint32_t mtu)
+{
+	struct port *p = ctx;
+	uint32_t here = uplink_link(p->bridge->uplink)->mtu;
+
+	if (mtu > here)
+		log_at(LOG_LEVEL_WARN, &p->complaints,
+		       "port %s: its guest is told an MTU of %u, the uplink has %u: longer frames get lost (host_mtu= of QEMU)",
+		       p->cfg.name, mtu, here);
+}
+
 static void op_changed(void *ctx)
 {
 	attach_update(ctx);
@@ -280,6 +293,7 @@ static const struct session_ops session_ops = {
 	.mem_swap = op_mem_swap,
 	.ring_log = op_ring_log,
 	.rarp = op_rarp,
+	.mtu = op_mtu,
 	.changed = op_changed,
 	.complaint = op_complaint,
 };

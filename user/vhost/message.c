@@ -43,6 +43,8 @@ static const struct message_rule rules[VHOST_USER_REQUEST_MAX] = {
 	/* Front-ends may ask as soon as they have seen MQ offered. */
 	[VHOST_USER_GET_QUEUE_NUM] = { "GET_QUEUE_NUM", SIZE(0), .replies = true },
 	[VHOST_USER_SET_VRING_ENABLE] = { "SET_VRING_ENABLE", STATE, .index = MESSAGE_INDEX_U32, .changes = true },
+	[VHOST_USER_NET_SET_MTU] = { "NET_SET_MTU", U64, .changes = true, .protocol = P(NET_MTU) },
+	[VHOST_USER_RESET_DEVICE] = { "RESET_DEVICE", SIZE(0), .changes = true, .protocol = P(RESET_DEVICE) },
 	[VHOST_USER_SEND_RARP] = { "SEND_RARP", U64, .protocol = P(RARP) },
 	[VHOST_USER_GET_MAX_MEM_SLOTS] = { "GET_MAX_MEM_SLOTS", SIZE(0), .replies = true,
 					   .protocol = P(CONFIGURE_MEM_SLOTS) },

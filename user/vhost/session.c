@@ -205,6 +205,11 @@ static int dispatch(struct session *s, struct request *rq)
 		return session_reply_u64(rq, s->st.rings);
 	case VHOST_USER_SET_VRING_ENABLE:
 		return session_set_vring_enable(s, rq, index);
+	case VHOST_USER_RESET_DEVICE:
+		device_reset(s);
+		return 0;
+	case VHOST_USER_NET_SET_MTU:
+		return session_net_set_mtu(s, rq);
 	case VHOST_USER_SEND_RARP:
 		return session_send_rarp(s, rq);
 	case VHOST_USER_SET_STATUS:

@@ -53,6 +53,8 @@ struct session_ops {
 	void (*ring_log)(void *ctx, unsigned index, struct dirty *log, bool log_ring, uint64_t log_addr);
 	/* SEND_RARP: tell the network that @mac is here. It may be left out when there are too many. */
 	int (*rarp)(void *ctx, const uint8_t mac[6]);
+	/* NET_SET_MTU: what the front-end tells its guest, 68 to 65535 bytes. */
+	void (*mtu)(void *ctx, uint32_t mtu);
 	/* Something worth showing changed: features, status, ring set. */
 	void (*changed)(void *ctx);
 	/* A counted protocol error (for rate-limited logs and events); text has no newline. */
@@ -75,6 +77,7 @@ struct session_state {
 	uint64_t protocol_features;	/* acked */
 	bool features_set, owner_set;
 	uint8_t status;		/* virtio device status, when STATUS is used */
+	uint16_t mtu;		/* as the front-end said it, 0 = it did not; outlives resets: it is said once */
 	uint32_t rings;		/* 2 * max_pairs */
 	struct session_ring ring[2 * 128];
 };

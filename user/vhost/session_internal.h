@@ -101,6 +101,7 @@ int session_set_log_fd(struct session *s, struct request *rq);
 /* --- session_net.c ----------------------------------------------------------- */
 
 /* Messages, as above. */
+int session_net_set_mtu(struct session *s, struct request *rq);
 int session_send_rarp(struct session *s, struct request *rq);
 
 #endif
