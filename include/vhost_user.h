@@ -63,6 +63,11 @@ enum vhost_user_request {
 #define VHOST_USER_REPLY (1u << 2)
 #define VHOST_USER_NEED_REPLY (1u << 3)
 
+/* What the back-end sends over the channel of SET_BACKEND_REQ_FD. */
+enum vhost_user_backend_request {
+	VHOST_USER_BACKEND_CONFIG_CHANGE_MSG = 2,
+};
+
 #define VHOST_USER_F_PROTOCOL_FEATURES 30
 #define VHOST_USER_PROTOCOL_F_MQ 0
 #define VHOST_USER_PROTOCOL_F_LOG_SHMFD 1
@@ -107,6 +112,15 @@ struct vhost_user_log {
 	uint64_t mmap_size, mmap_offset;
 };
 
+#define VHOST_USER_CONFIG_MAX 256	/* bytes of a device's configuration */
+#define VHOST_USER_CONFIG_HDR 12	/* bytes before the data */
+
+/* GET_CONFIG, SET_CONFIG: the message ends with the last byte of the data. */
+struct vhost_user_config {
+	uint32_t offset, size, flags;
+	uint8_t data[VHOST_USER_CONFIG_MAX];
+};
+
 /* ADD_MEM_REG, REM_MEM_REG */
 struct vhost_user_mem_reg {
 	uint64_t padding;
@@ -117,7 +131,7 @@ struct vhost_user_hdr {
 	uint32_t request, flags, size;
 };
 
-#define VHOST_USER_PAYLOAD_MAX 272	/* the largest we accept: 8 + 8 * 32 = 264, rounded up */
+#define VHOST_USER_PAYLOAD_MAX 272	/* the largest we accept: a configuration, 12 + 256 = 268, rounded up */
 
 union vhost_user_payload {
 	uint64_t u64;
@@ -126,6 +140,7 @@ union vhost_user_payload {
 	struct vhost_user_mem_table mem;
 	struct vhost_user_mem_reg mem_reg;
 	struct vhost_user_log log;
+	struct vhost_user_config config;
 	uint8_t raw[VHOST_USER_PAYLOAD_MAX];
 };
 
@@ -139,5 +154,7 @@ static_assert(sizeof(struct vhost_user_hdr) == 12, "wire format");
 static_assert(sizeof(struct vhost_user_vring_addr) == 40, "wire format");
 static_assert(sizeof(struct vhost_user_mem_table) == 264, "wire format");
 static_assert(sizeof(struct vhost_user_mem_reg) == 40, "wire format");
+static_assert(sizeof(struct vhost_user_config) == VHOST_USER_CONFIG_HDR + VHOST_USER_CONFIG_MAX, "wire format");
+static_assert(sizeof(union vhost_user_payload) == VHOST_USER_PAYLOAD_MAX, "nothing is larger");
 
 #endif

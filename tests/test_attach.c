@@ -647,6 +647,61 @@ static void with_a_smaller_mtu_longer_frames_are_dropped_and_counted(void **stat
 	assert_int_equal(guest_pending(&b->g), 2);
 }
 
+/* --- the device's configuration ------------------------------------------------------ */
+
+static struct virtio_net_config ask_config(struct bed *b)
+{
+	const struct vhost_user_msg m = vu_config_msg(VHOST_USER_GET_CONFIG, 0, sizeof(struct virtio_net_config));
+	struct virtio_net_config c;
+
+	assert_int_equal(session_handle(b->s, &m, NULL, 0, &b->reply), 1);
+	memcpy(&c, b->reply.payload.config.data, sizeof(c));
+	return c;
+}
+
+static void the_guests_link_is_the_uplinks_and_changes_are_told(void **state)
+{
+	struct bed *b = *state;
+	struct vhost_user_hdr h;
+	int pair[2];
+
+	assert_int_equal(ask_config(b).status, 0);
+	assert_int_equal(ask_config(b).max_virtqueue_pairs, PAIRS);
+	assert_int_equal(ask_config(b).mtu, 1500);
+	assert_int_equal(ask_config(b).speed, UINT32_MAX);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_true(say_fd(b, vu_msg(VHOST_USER_SET_BACKEND_REQ_FD, 0, 0), pair[0]));
+	attach_check(b->p, clock_now());
+	assert_int_equal(recv(pair[1], &h, sizeof(h), MSG_DONTWAIT), -1);
+	uplink_links[0].up = 1;
+	uplink.link.speed_mbps = 10000;
+	uplink.link.duplex = 1;
+	attach_check(b->p, clock_now());
+	attach_check(b->p, clock_now());
+	assert_int_equal(recv(pair[1], &h, sizeof(h), MSG_DONTWAIT), sizeof(h));
+	assert_int_equal(h.request, VHOST_USER_BACKEND_CONFIG_CHANGE_MSG);
+	assert_int_equal(recv(pair[1], &h, sizeof(h), MSG_DONTWAIT), -1);
+	assert_int_equal(ask_config(b).status, VIRTIO_NET_S_LINK_UP);
+	assert_int_equal(ask_config(b).speed, 10000);
+	assert_int_equal(ask_config(b).duplex, 1);
+	close(pair[1]);
+}
+
+static void the_configuration_has_the_address_that_the_port_was_given(void **state)
+{
+	static const uint8_t mac[6] = { 2, 0, 0, 0, 0, 9 }, none[6];
+	const uint64_t has = 1ull << VIRTIO_NET_F_MAC;
+	struct bed *b = *state;
+
+	assert_memory_equal(ask_config(b).mac, none, 6);
+	assert_false(attach_features(&b->p->cfg) & has);
+	memcpy(b->p->cfg.mac[0], mac, 6);
+	b->p->cfg.nmac = 1;
+	assert_memory_equal(ask_config(b).mac, mac, 6);
+	assert_true(attach_features(&b->p->cfg) & has);
+	b->p->cfg.nmac = 0;
+}
+
 static void an_mtu_beyond_the_uplinks_is_accepted(void **state)
 {
 	struct bed *b = *state;
@@ -674,6 +729,9 @@ int main(void)
 		DP_BOTH(whoever_has_a_ring_is_freed_from_the_call_fd_of_another),
 		DP_BOTH(another_mtu_reaches_every_ring),
 		DP_BOTH(with_a_smaller_mtu_longer_frames_are_dropped_and_counted),
+		cmocka_unit_test_setup_teardown(the_guests_link_is_the_uplinks_and_changes_are_told, setup, teardown),
+		cmocka_unit_test_setup_teardown(the_configuration_has_the_address_that_the_port_was_given, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(an_mtu_beyond_the_uplinks_is_accepted, setup, teardown),
 	};
 

@@ -28,6 +28,7 @@
 	(1ull << VHOST_USER_PROTOCOL_F_MQ | 1ull << VHOST_USER_PROTOCOL_F_REPLY_ACK |                                \
 	 1ull << VHOST_USER_PROTOCOL_F_STATUS | 1ull << VHOST_USER_PROTOCOL_F_LOG_SHMFD |                            \
 	 1ull << VHOST_USER_PROTOCOL_F_RARP | 1ull << VHOST_USER_PROTOCOL_F_NET_MTU |                                \
+	 1ull << VHOST_USER_PROTOCOL_F_CONFIG | 1ull << VHOST_USER_PROTOCOL_F_BACKEND_REQ |                          \
 	 1ull << VHOST_USER_PROTOCOL_F_RESET_DEVICE | 1ull << VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS)
 
 static inline unsigned vu_open_fds(void)
@@ -105,6 +106,16 @@ static inline struct vhost_user_msg vu_log(uint64_t size, uint64_t offset)
 	return m;
 }
 
+/* GET_CONFIG or SET_CONFIG of a span, bytes. */
+static inline struct vhost_user_msg vu_config_msg(uint32_t request, uint32_t offset, uint32_t size)
+{
+	struct vhost_user_msg m = vu_msg(request, 0, VHOST_USER_CONFIG_HDR + size);
+
+	m.payload.config.offset = offset;
+	m.payload.config.size = size;
+	return m;
+}
+
 /* A session's effects, recorded. */
 struct vu_fake {
 	char log[4096];		/* "start 0;enable 0 1;..." */
@@ -115,6 +126,7 @@ struct vu_fake {
 	unsigned swaps, changes, complaints, rarps;
 	uint8_t mac[6];		/* of the last rarp() */
 	uint32_t mtu;
+	struct virtio_net_config config;	/* what config() answers */
 	char complaint[160];
 };
 
@@ -203,6 +215,11 @@ static inline int vu_rarp(void *ctx, const uint8_t mac[6])
 	return f->fail;
 }
 
+static inline void vu_config(void *ctx, struct virtio_net_config *cfg)
+{
+	*cfg = ((struct vu_fake *)ctx)->config;
+}
+
 static inline void vu_mtu(void *ctx, uint32_t mtu)
 {
 	((struct vu_fake *)ctx)->mtu = mtu;
@@ -230,6 +247,7 @@ static const struct session_ops vu_ops __attribute__((unused)) = {
 	.mem_swap = vu_mem_swap,
 	.ring_log = vu_ring_log,
 	.rarp = vu_rarp,
+	.config = vu_config,
 	.mtu = vu_mtu,
 	.changed = vu_changed,
 	.complaint = vu_complaint,

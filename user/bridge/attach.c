@@ -5,6 +5,7 @@
  * ring's lock for as long as it takes to swap pointers; workers only try-lock,
  * so they never wait for us, and we wait at most one batch for them.
  */
+#include <endian.h>
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
@@ -25,6 +26,8 @@ uint64_t attach_features(const struct port_config *cfg)
 
 	if (!(features & VNET_BIT(VIRTIO_F_VERSION_1)))
 		features &= UINT32_MAX;		/* there is no more of them for a legacy driver */
+	if (cfg->nmac)
+		features |= VNET_BIT(VIRTIO_NET_F_MAC);
 	return features | 1ull << VHOST_F_LOG_ALL | 1ull << VHOST_USER_F_PROTOCOL_FEATURES;
 }
 
@@ -36,6 +39,9 @@ uint64_t attach_protocol_features(void)
 		VHOST_USER_PROTOCOL_F_RARP,
 		VHOST_USER_PROTOCOL_F_REPLY_ACK,
 		VHOST_USER_PROTOCOL_F_NET_MTU,
+		VHOST_USER_PROTOCOL_F_BACKEND_REQ,
+		VHOST_USER_PROTOCOL_F_CONFIG,
+		VHOST_USER_PROTOCOL_F_BACKEND_SEND_FD,
 		VHOST_USER_PROTOCOL_F_RESET_DEVICE,
 		VHOST_USER_PROTOCOL_F_CONFIGURE_MEM_SLOTS,
 		VHOST_USER_PROTOCOL_F_STATUS,
@@ -260,6 +266,21 @@ static int op_rarp(void *ctx, const uint8_t mac[6])
 	return announce_rarp(p->bridge, p, mac);
 }
 
+/* The guest's view of the link is the uplink's. */
+static void op_config(void *ctx, struct virtio_net_config *c)
+{
+	struct port *p = ctx;
+	const struct uplink_link *u = uplink_link(p->bridge->uplink);
+
+	if (p->cfg.nmac)
+		memcpy(c->mac, p->cfg.mac[0], sizeof(c->mac));
+	c->status = htole16(uplink_maps(p->bridge->uplink)->links[0].up ? VIRTIO_NET_S_LINK_UP : 0);
+	c->max_virtqueue_pairs = htole16((uint16_t)p->pairs);
+	c->mtu = htole16(u->mtu < UINT16_MAX ? (uint16_t)u->mtu : UINT16_MAX);
+	c->speed = htole32(u->speed_mbps ? u->speed_mbps : UINT32_MAX);	/* all ones: not known */
+	c->duplex = u->duplex <= 1 ? (uint8_t)u->duplex : UINT8_MAX;
+}
+
 static void op_mtu(void *ctx, uint32_t mtu)
 {
 	struct port *p = ctx;
@@ -293,6 +314,7 @@ static const struct session_ops session_ops = {
 	.mem_swap = op_mem_swap,
 	.ring_log = op_ring_log,
 	.rarp = op_rarp,
+	.config = op_config,
 	.mtu = op_mtu,
 	.changed = op_changed,
 	.complaint = op_complaint,
@@ -344,6 +366,11 @@ int attach_open(struct bridge *b, struct port *p)
 	p->bridge = b;
 	memcpy(cfg.path, p->cfg.socket, sizeof(cfg.path));
 	return endpoint_open(b->loop, b->host, &cfg, &session_ops, &endpoint_events, p, &p->endpoint);
+}
+
+void attach_offer(struct port *p)
+{
+	endpoint_set_features(p->endpoint, attach_features(&p->cfg));
 }
 
 void attach_close(struct port *p)
@@ -427,6 +454,7 @@ void attach_check(struct port *p, uint64_t now_ns)
 		endpoint_kick_out(p->endpoint, "guest memory or its log was truncated or is not backed");
 		return;
 	}
+	session_tick(s);
 	for (unsigned i = 0; i < 2 * p->pairs; i++) {
 		struct virtq *vq = port_vq(p, i);
 		uint32_t *seen = &p->broken_seen[i / 32], bit = 1u << i % 32;

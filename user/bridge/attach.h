@@ -11,6 +11,8 @@
 /* Opens the port's socket. 0 or -errno. */
 int attach_open(struct bridge *b, struct port *p);
 void attach_close(struct port *p);
+/* Its configuration has changed: what the next front-end is offered. */
+void attach_offer(struct port *p);
 
 /* Recomputes link state and steering of a port from its rings and tells map, program and listeners. */
 void attach_update(struct port *p);

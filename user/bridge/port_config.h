@@ -17,11 +17,16 @@
 #define PORT_VLAN_WORDS 64	/* 4096 VLANs, a bit each */
 #define PORT_STORM 20000	/* broadcasts and multicasts a second that a guest may send unless storm= says more */
 
-/* Every virtio feature a port can offer. It depends on nothing: software fills in what a NIC or kernel lacks. */
+/*
+ * Every virtio feature a port can offer, beside MAC (with mac=) and LOG_ALL. It depends on nothing: software fills in
+ * what a NIC or kernel lacks. The control queue, which MQ and GUEST_ANNOUNCE need, is the front-end's own.
+ */
 #define PORT_FEATURES                                                                                                \
 	(VNET_BIT(VIRTIO_F_VERSION_1) | VNET_BIT(VIRTIO_F_ANY_LAYOUT) | VNET_BIT(VIRTIO_F_RING_PACKED) |              \
 	 VNET_BIT(VIRTIO_F_IN_ORDER) | VNET_BIT(VIRTIO_RING_F_INDIRECT_DESC) | VNET_BIT(VIRTIO_RING_F_EVENT_IDX) |    \
-	 VNET_BIT(VIRTIO_NET_F_MRG_RXBUF) | VNET_BIT(VIRTIO_NET_F_MQ) | VNET_BIT(VIRTIO_NET_F_MTU) | VNET_OFFLOADS)
+	 VNET_BIT(VIRTIO_NET_F_MRG_RXBUF) | VNET_BIT(VIRTIO_NET_F_MQ) | VNET_BIT(VIRTIO_NET_F_MTU) |                  \
+	 VNET_BIT(VIRTIO_NET_F_STATUS) | VNET_BIT(VIRTIO_NET_F_SPEED_DUPLEX) |                                        \
+	 VNET_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | VNET_OFFLOADS)
 
 struct port_config {
 	char name[32];

@@ -335,6 +335,7 @@ int bridge_port_set(struct bridge *b, const char *name, const struct port_config
 		return fail_with(&why, ret, "port %s: cannot enter its addresses: %s", name, strerror(-ret));
 	}
 	ret = publish_policy(b, p);
+	attach_offer(p);
 	if (cfg->steering != old.steering)
 		change_mode(b, p);
 	attach_update(p);

@@ -325,7 +325,8 @@ static int switch_feature(struct port_keys *k, const struct parse *p, const char
 static int key_features(struct port_keys *k, const struct parse *p, const char *v)
 {
 	return switch_feature(k, p, v, PORT_FEATURES,
-			      "packed, in_order, indirect, event_idx, mrg_rxbuf, mq, mtu, any_layout, version_1, "
+			      "packed, in_order, indirect, event_idx, mrg_rxbuf, mq, mtu, status, speed_duplex, "
+			      "guest_announce, any_layout, version_1, "
 			      "or an offload (with a '-' in front: not offered)");
 }
 

@@ -510,6 +510,11 @@ void endpoint_kick_out(struct endpoint *e, const char *why)
 	conn_close(e, why);
 }
 
+void endpoint_set_features(struct endpoint *e, uint64_t features)
+{
+	e->cfg.session.features = features;
+}
+
 struct session *endpoint_session(struct endpoint *e)
 {
 	return e ? e->session : NULL;

@@ -43,6 +43,8 @@ int endpoint_open(struct loop *loop, const struct host_ops *host, const struct e
 void endpoint_close(struct endpoint *e);
 /* Drops the connection only, from outside a callback chain (for example on broken memory). */
 void endpoint_kick_out(struct endpoint *e, const char *why);
+/* What front-ends are offered from the next connection on. */
+void endpoint_set_features(struct endpoint *e, uint64_t features);
 /* NULL when nobody is connected. */
 struct session *endpoint_session(struct endpoint *e);
 /* Peer's pid/uid as SO_PEERCRED says, 0 when none. */

@@ -12,6 +12,7 @@
 #define SIZE(n) .size_min = (n), .size_max = (n)
 #define U64 SIZE(sizeof(uint64_t))
 #define STATE SIZE(sizeof(struct vhost_user_vring_state))
+#define CONFIG .size_min = VHOST_USER_CONFIG_HDR, .size_max = sizeof(struct vhost_user_config)
 #define FD_MESSAGE U64, .fds_max = 1, .index = MESSAGE_INDEX_FD, .changes = true
 
 static const struct message_rule rules[VHOST_USER_REQUEST_MAX] = {
@@ -45,6 +46,10 @@ static const struct message_rule rules[VHOST_USER_REQUEST_MAX] = {
 	[VHOST_USER_SET_VRING_ENABLE] = { "SET_VRING_ENABLE", STATE, .index = MESSAGE_INDEX_U32, .changes = true },
 	[VHOST_USER_NET_SET_MTU] = { "NET_SET_MTU", U64, .changes = true, .protocol = P(NET_MTU) },
 	[VHOST_USER_RESET_DEVICE] = { "RESET_DEVICE", SIZE(0), .changes = true, .protocol = P(RESET_DEVICE) },
+	[VHOST_USER_GET_CONFIG] = { "GET_CONFIG", CONFIG, .replies = true, .protocol = P(CONFIG) },
+	[VHOST_USER_SET_CONFIG] = { "SET_CONFIG", CONFIG, .protocol = P(CONFIG) },
+	[VHOST_USER_SET_BACKEND_REQ_FD] = { "SET_BACKEND_REQ_FD", .size_max = sizeof(uint64_t), .fds_min = 1,
+					    .fds_max = 1, .protocol = P(BACKEND_REQ) },
 	[VHOST_USER_SEND_RARP] = { "SEND_RARP", U64, .protocol = P(RARP) },
 	[VHOST_USER_GET_MAX_MEM_SLOTS] = { "GET_MAX_MEM_SLOTS", SIZE(0), .replies = true,
 					   .protocol = P(CONFIGURE_MEM_SLOTS) },

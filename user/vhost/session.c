@@ -205,6 +205,12 @@ static int dispatch(struct session *s, struct request *rq)
 		return session_reply_u64(rq, s->st.rings);
 	case VHOST_USER_SET_VRING_ENABLE:
 		return session_set_vring_enable(s, rq, index);
+	case VHOST_USER_GET_CONFIG:
+		return session_get_config(s, rq);
+	case VHOST_USER_SET_CONFIG:
+		return session_set_config(s, rq);
+	case VHOST_USER_SET_BACKEND_REQ_FD:
+		return session_set_backend_req_fd(s, rq);
 	case VHOST_USER_RESET_DEVICE:
 		device_reset(s);
 		return 0;
@@ -230,6 +236,8 @@ static int refused_reply(struct request *rq)
 		reply->payload.state.index = rq->msg->payload.state.index;
 		reply->payload.state.num = UINT32_MAX;
 		reply->hdr.size = sizeof(reply->payload.state);
+		break;
+	case VHOST_USER_GET_CONFIG:	/* "zero length of payload" */
 		break;
 	default:
 		session_reply_u64(rq, 1);
@@ -312,6 +320,8 @@ int session_create(const struct session_config *cfg, const struct session_ops *o
 	}
 	for (unsigned i = 0; i < s->st.rings; i++)
 		s->st.ring[i].kickfd = s->st.ring[i].callfd = s->st.ring[i].errfd = -1;
+	s->st.channel = -1;
+	session_config_now(s, &s->st.config);
 	*out = s;
 	return 0;
 }
@@ -325,6 +335,7 @@ void session_destroy(struct session *s)
 		fd_replace(&s->st.ring[i].callfd, -1);
 		fd_replace(&s->st.ring[i].errfd, -1);
 	}
+	fd_replace(&s->st.channel, -1);
 	gmem_put(s->mem);
 	dirty_put(s->log);
 	free(s);

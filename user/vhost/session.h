@@ -14,6 +14,8 @@
 #include <stdbool.h>
 #include <stdint.h>
 
+#include <linux/virtio_net.h>
+
 #include "ring/gmem.h"
 #include "ring/virtq.h"
 #include "vhost_user.h"
@@ -53,6 +55,8 @@ struct session_ops {
 	void (*ring_log)(void *ctx, unsigned index, struct dirty *log, bool log_ring, uint64_t log_addr);
 	/* SEND_RARP: tell the network that @mac is here. It may be left out when there are too many. */
 	int (*rarp)(void *ctx, const uint8_t mac[6]);
+	/* The device's configuration as it is now; all zero before. It may change: see session_tick(). */
+	void (*config)(void *ctx, struct virtio_net_config *cfg);
 	/* NET_SET_MTU: what the front-end tells its guest, 68 to 65535 bytes. */
 	void (*mtu)(void *ctx, uint32_t mtu);
 	/* Something worth showing changed: features, status, ring set. */
@@ -78,6 +82,9 @@ struct session_state {
 	bool features_set, owner_set;
 	uint8_t status;		/* virtio device status, when STATUS is used */
 	uint16_t mtu;		/* as the front-end said it, 0 = it did not; outlives resets: it is said once */
+	struct virtio_net_config config;	/* as last looked at, little-endian */
+	bool config_changed;	/* since the front-end was told; it is to be told again */
+	int channel;		/* for requests of our own (SET_BACKEND_REQ_FD), -1 = none */
 	uint32_t rings;		/* 2 * max_pairs */
 	struct session_ring ring[2 * 128];
 };
@@ -99,6 +106,14 @@ void session_destroy(struct session *s);
  */
 int session_handle(struct session *s, const struct vhost_user_msg *msg, int *fds, unsigned nfds,
 		   struct vhost_user_msg *reply);
+
+/**
+ * session_tick() - tells the front-end when the device's configuration has changed
+ *
+ * By CONFIG_CHANGE_MSG over its channel, when it negotiated BACKEND_REQ and CONFIG; what does not fit into the channel
+ * is said with a later call. Now and then, and when it is known to have changed.
+ */
+void session_tick(struct session *s);
 
 /* The worker found the ring broken: stop it, signal its err fd. */
 void session_ring_broken(struct session *s, unsigned index);

@@ -100,7 +100,13 @@ int session_set_log_fd(struct session *s, struct request *rq);
 
 /* --- session_net.c ----------------------------------------------------------- */
 
+/* The device's configuration as it is now, little-endian. */
+void session_config_now(struct session *s, struct virtio_net_config *cfg);
+
 /* Messages, as above. */
+int session_get_config(struct session *s, struct request *rq);
+int session_set_config(struct session *s, struct request *rq);
+int session_set_backend_req_fd(struct session *s, struct request *rq);
 int session_net_set_mtu(struct session *s, struct request *rq);
 int session_send_rarp(struct session *s, struct request *rq);
 
