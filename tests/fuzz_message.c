@@ -9,8 +9,13 @@
  */
 #include <stdlib.h>
 
+#include <fcntl.h>
+#include <sys/socket.h>
+
 #include "vu.h"
 #include "vhost/message.h"
+
+#define LOG_ALL (1ull << VHOST_F_LOG_ALL)
 
 struct input {
 	const uint8_t *data;
@@ -26,13 +31,44 @@ static uint64_t take(struct input *in, unsigned bytes)
 	return v;
 }
 
+/* Whose other end is gone, or will never be read. */
+static int make_channel(bool gone)
+{
+	static int other = -1;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		abort();
+	if (other >= 0)
+		close(other);
+	other = gone ? -1 : fcntl(pair[1], F_DUPFD_CLOEXEC, 500);	/* above those that are counted */
+	close(pair[1]);
+	return pair[0];
+}
+
+static int right_fd(uint32_t request)
+{
+	switch (request) {
+	case VHOST_USER_SET_MEM_TABLE:
+	case VHOST_USER_ADD_MEM_REG:
+	case VHOST_USER_REM_MEM_REG:
+		return vu_memfd(VU_MEM_SIZE);
+	case VHOST_USER_SET_LOG_BASE:
+		return vu_memfd(0x9000);
+	case VHOST_USER_SET_BACKEND_REQ_FD:
+		return make_channel(false);
+	default:
+		return eventfd(0, EFD_CLOEXEC);
+	}
+}
+
 static int make_fd(uint32_t request, unsigned kind)
 {
 	switch (kind % 4) {
-	case 0:	/* the right one */
-		return request == VHOST_USER_SET_MEM_TABLE ? vu_memfd(VU_MEM_SIZE) : eventfd(0, EFD_CLOEXEC);
+	case 0:
+		return right_fd(request);
 	case 1:
-		return eventfd(0, EFD_CLOEXEC);
+		return request == VHOST_USER_SET_BACKEND_REQ_FD ? make_channel(true) : eventfd(0, EFD_CLOEXEC);
 	case 2:
 		return vu_memfd(0x3000);
 	default:
@@ -47,7 +83,9 @@ static unsigned right_nfds(const struct vhost_user_msg *m)
 
 	if (m->hdr.request == VHOST_USER_SET_MEM_TABLE)
 		return m->payload.mem.nregions > 3 ? 3 : m->payload.mem.nregions;
-	return r && r->index == MESSAGE_INDEX_FD && !(m->payload.u64 & VHOST_USER_VRING_NOFD);
+	if (r && r->index == MESSAGE_INDEX_FD)
+		return !(m->payload.u64 & VHOST_USER_VRING_NOFD);
+	return r ? r->fds_max : 0;
 }
 
 /* An address near the places where something begins or ends. */
@@ -89,7 +127,30 @@ static void make_payload(struct input *in, struct vhost_user_msg *m, unsigned re
 		break;
 	case VHOST_USER_SET_FEATURES:
 	case VHOST_USER_SET_PROTOCOL_FEATURES:
-		m->payload.u64 = recipe & 1 ? VU_FEATURES : recipe & 2 ? VU_PROTOCOL : take(in, 8);
+		m->payload.u64 = recipe & 1 ? VU_FEATURES | (recipe & 4 ? LOG_ALL : 0) :
+				 recipe & 2 ? VU_PROTOCOL : take(in, 8);
+		break;
+	case VHOST_USER_ADD_MEM_REG:
+	case VHOST_USER_REM_MEM_REG:	/* beside each other, and often the same ones again */
+		m->payload.mem_reg.region = (struct vhost_user_mem_region){
+			VU_GUEST + 0x8000ull * (recipe & 7), 0x8000, VU_USER + 0x8000ull * (recipe & 7), 0,
+		};
+		if (recipe & 0x40)
+			m->payload.mem_reg.region.size = take(in, 2) << 4;
+		break;
+	case VHOST_USER_SET_LOG_BASE:
+		m->payload.log = (struct vhost_user_log){ 0x8000, recipe & 8 ? 0x1000 : 0 };
+		if (recipe & 0x40)
+			m->payload.log = (struct vhost_user_log){ take(in, 3), recipe & 4 ? take(in, 8) : take(in, 2) };
+		break;
+	case VHOST_USER_GET_CONFIG:
+	case VHOST_USER_SET_CONFIG:
+		m->payload.config.offset = (uint32_t)take(in, recipe & 0x40 ? 4 : 1);
+		m->payload.config.size = (uint32_t)take(in, recipe & 0x20 ? 4 : 1);
+		m->hdr.size = 12 + m->payload.config.size % 257;
+		break;
+	case VHOST_USER_NET_SET_MTU:
+		m->payload.u64 = take(in, recipe & 0x40 ? 8 : 2);
 		break;
 	case VHOST_USER_SET_VRING_NUM:
 		m->payload.state = (struct vhost_user_vring_state){ recipe & 7, 1u << (recipe >> 3) };
@@ -117,6 +178,8 @@ static void touch_rings(const struct vu_fake *f, unsigned rings)
 		((volatile char *)c->desc)[16 * c->size - 1] = 1;
 		((volatile char *)c->avail)[6 + 2 * c->size - 1] = 1;
 		((volatile char *)c->used)[6 + 8 * c->size - 1] = 1;
+		if (c->log)
+			dirty_mark(c->log, c->log_addr, 6 + 8 * c->size);
 	}
 }
 
@@ -125,7 +188,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len);
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 {
 	static struct vu_fake fake;
-	const struct session_config cfg = { .max_pairs = 3, .features = VU_FEATURES,
+	const struct session_config cfg = { .max_pairs = 3, .features = VU_FEATURES | LOG_ALL,
 					    .protocol_features = VU_PROTOCOL, .max_frame = 1518 };
 	struct input in = { data, len };
 	struct session *s;
@@ -149,6 +212,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
 		fake.log[0] = 0;
 		if (session_handle(s, &m, fds, nfds, &reply) < 0)
 			break;
+		if (reply.hdr.size > VHOST_USER_PAYLOAD_MAX)
+			abort();
+		fake.config.status = (flags >> 5) & 1;
+		session_tick(s);
 		touch_rings(&fake, 6);
 		if (flags & 0x40)
 			session_ring_broken(s, recipe & 7);
