@@ -1,6 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* Guest memory: what is refused, where addresses lead, and what a truncated file does. */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -19,45 +18,13 @@
 #include <cmocka.h>
 
 #include "base/sigbus.h"
+#include "files.h"
 #include "ring/gmem.h"
 
 #define PAGE 4096ull
 #define SIZE (64 * PAGE)
 #define GUEST 0x40000000ull
 #define USER 0x7f0000000000ull
-
-static int memfd(uint64_t size)
-{
-	int fd = memfd_create("guest", MFD_CLOEXEC);
-
-	assert_true(fd >= 0);
-	assert_int_equal(ftruncate(fd, (off_t)size), 0);
-	return fd;
-}
-
-static unsigned open_fds(void)
-{
-	DIR *d = opendir("/proc/self/fd");
-	unsigned n = 0;
-
-	while (readdir(d))
-		n++;
-	closedir(d);
-	return n;
-}
-
-/* Mappings of guest files: the sanitizers' own come and go. */
-static unsigned mappings(void)
-{
-	FILE *f = fopen("/proc/self/maps", "r");
-	char line[512];
-	unsigned n = 0;
-
-	while (fgets(line, sizeof(line), f))
-		n += strstr(line, "memfd:guest") != NULL;
-	fclose(f);
-	return n;
-}
 
 static struct gmem_desc desc(uint64_t guest, uint64_t size, uint64_t user, uint64_t offset)
 {
