@@ -31,22 +31,40 @@ static void arm(struct virtq *vq)
 	vq->notify_armed = true;
 }
 
-int packed_start(struct virtq *vq, const struct virtq_config *cfg)
+int packed_attach(struct virtq *vq, const struct virtq_config *cfg)
 {
-	uint16_t base = (uint16_t)cfg->base;
-
-	if (packed_slot(base) >= cfg->size)
-		return -EINVAL;
 	/* 2.8.10.1: an event suppression structure is one aligned 32-bit word */
 	if ((uintptr_t)cfg->desc % VRING_DESC_ALIGN_SIZE || (uintptr_t)cfg->avail % 4 || (uintptr_t)cfg->used % 4)
 		return -EINVAL;
 	vq->packed_desc = cfg->desc;
 	vq->driver_event = cfg->avail;
 	vq->device_event = cfg->used;
-	vq->next_avail = vq->seen_avail = base;
-	vq->next_used = vq->published_used = base;
+	return 0;
+}
+
+int packed_start(struct virtq *vq, uint32_t base)
+{
+	uint16_t at = (uint16_t)base;
+
+	if (packed_slot(at) >= vq->size)
+		return -EINVAL;
+	vq->next_avail = vq->seen_avail = at;
+	vq->next_used = vq->published_used = at;
 	arm(vq);
 	return 0;
+}
+
+/* Everything taken was given back, but on a broken ring; there it is at most what the ring has. */
+bool packed_makes_sense(const struct virtq *vq, const struct virtq_saved *s)
+{
+	uint32_t used, avail;
+
+	if (packed_slot(s->next_avail) >= vq->size || packed_slot(s->seen_avail) >= vq->size ||
+	    packed_slot(s->next_used) >= vq->size || packed_slot(s->published_used) >= vq->size)
+		return false;
+	used = packed_distance(vq, s->published_used, s->next_used);
+	avail = packed_distance(vq, s->published_used, s->next_avail);
+	return avail <= vq->size && used <= avail && (s->broken || !avail);
 }
 
 /*

@@ -120,7 +120,10 @@ static inline uint16_t packed_stage(struct virtq *vq, uint16_t at, uint16_t id, 
 enum virtq_error packed_walk(struct virtq *vq, struct ring_desc *d, bool write, struct walk *w, struct virtq_chain *c);
 
 /* What virtq.h says of the functions with these names. */
-int packed_start(struct virtq *vq, const struct virtq_config *cfg);
+int packed_attach(struct virtq *vq, const struct virtq_config *cfg);
+int packed_start(struct virtq *vq, uint32_t base);
+/* Are these positions of such a ring? */
+bool packed_makes_sense(const struct virtq *vq, const struct virtq_saved *s);
 /* Makes staged entries visible; true when the guest wants a call. */
 bool packed_publish(struct virtq *vq);
 bool packed_arm(struct virtq *vq);

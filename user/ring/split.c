@@ -34,11 +34,9 @@ static void arm(struct virtq *vq)
 		mark_ring(vq, avail_event, sizeof(*avail_event));
 }
 
-int split_start(struct virtq *vq, const struct virtq_config *cfg)
+int split_attach(struct virtq *vq, const struct virtq_config *cfg)
 {
-	uint16_t used, base = (uint16_t)cfg->base, apart;
-
-	if (cfg->size & (cfg->size - 1) || cfg->base > UINT16_MAX)
+	if (cfg->size & (cfg->size - 1))
 		return -EINVAL;
 	if ((uintptr_t)cfg->desc % VRING_DESC_ALIGN_SIZE || (uintptr_t)cfg->avail % VRING_AVAIL_ALIGN_SIZE ||
 	    (uintptr_t)cfg->used % VRING_USED_ALIGN_SIZE)
@@ -46,6 +44,15 @@ int split_start(struct virtq *vq, const struct virtq_config *cfg)
 	vq->desc = cfg->desc;
 	vq->avail = cfg->avail;
 	vq->used = cfg->used;
+	return 0;
+}
+
+int split_start(struct virtq *vq, uint32_t base)
+{
+	uint16_t used, at = (uint16_t)base, apart;
+
+	if (base > UINT16_MAX)
+		return -EINVAL;
 	used = READ_ONCE(vq->used->idx);
 	/*
 	 * We complete in order and publish what we took, so a base other than the used index means that
@@ -53,17 +60,24 @@ int split_start(struct virtq *vq, const struct virtq_config *cfg)
 	 * position (DPDK's virtio-user always says 0). The used index is what the guest has seen: go on from
 	 * there, unless it makes no sense. At most what was in flight is repeated.
 	 */
-	apart = (uint16_t)(base - used);
+	apart = (uint16_t)(at - used);
 	if (apart && (uint16_t)(READ_ONCE(vq->avail->idx) - used) <= vq->size) {
 		vq->stats.repeated += apart <= vq->size ? apart : 0;
-		base = used;
+		at = used;
 	}
-	vq->next_avail = vq->seen_avail = base;
+	vq->next_avail = vq->seen_avail = at;
 	vq->next_used = vq->published_used = used;
 	if (vq->event_idx)	/* 2.7.10.1: the flags stay 0 then, whatever a device before us left there */
 		write_flags(vq, 0);
 	arm(vq);
 	return 0;
+}
+
+/* How far avail and used are apart is as the front-end said when it started. */
+bool split_makes_sense(const struct virtq *vq, const struct virtq_saved *s)
+{
+	return (uint16_t)(s->seen_avail - s->next_avail) <= vq->size &&
+	       (uint16_t)(s->next_used - s->published_used) <= vq->size;
 }
 
 static enum virtq_error walk_indirect(struct virtq *vq, const struct ring_desc *d, bool write, struct walk *w);

@@ -79,7 +79,10 @@ static inline bool split_moved(const struct virtq *vq, uint16_t seen)
 enum virtq_error split_walk(struct virtq *vq, struct ring_desc *d, bool write, struct walk *w);
 
 /* What virtq.h says of the functions with these names. */
-int split_start(struct virtq *vq, const struct virtq_config *cfg);
+int split_attach(struct virtq *vq, const struct virtq_config *cfg);
+int split_start(struct virtq *vq, uint32_t base);
+/* Are these positions of such a ring? */
+bool split_makes_sense(const struct virtq *vq, const struct virtq_saved *s);
 /* Makes staged entries visible; true when the guest wants a call. */
 bool split_publish(struct virtq *vq);
 bool split_arm(struct virtq *vq);

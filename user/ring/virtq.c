@@ -67,10 +67,9 @@ void virtq_log(struct virtq *vq, struct dirty *log, bool log_ring, uint64_t log_
 	vq->log_addr = log_addr;
 }
 
-int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
+/* What a start and a restore have in common: all but positions. Touches nothing of the ring's memory. */
+static int attach(struct virtq *vq, const struct virtq_config *cfg)
 {
-	int ret;
-
 	if (!cfg->size || cfg->size > VIRTQ_MAX_SIZE)
 		return -EINVAL;
 	vq->dir = cfg->dir;
@@ -96,10 +95,71 @@ int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
 	vq->starved = 0;
 	vq->walked = 0;
 	virtq_log(vq, cfg->log, cfg->log_ring, cfg->log_addr);	/* starting writes, too */
-	ret = vq->packed ? packed_start(vq, cfg) : split_start(vq, cfg);
+	return vq->packed ? packed_attach(vq, cfg) : split_attach(vq, cfg);
+}
+
+int virtq_start(struct virtq *vq, const struct virtq_config *cfg)
+{
+	int ret;
+
+	ret = attach(vq, cfg);
+	if (ret)
+		return ret;
+	ret = vq->packed ? packed_start(vq, cfg->base) : split_start(vq, cfg->base);
 	if (ret)
 		return ret;
 	WRITE_ONCE(vq->broken, 0);
+	store_release(&vq->started, 1);
+	return 0;
+}
+
+void virtq_save(const struct virtq *vq, struct virtq_saved *out)
+{
+	*out = (struct virtq_saved){
+		.next_avail = vq->next_avail,
+		.seen_avail = vq->seen_avail,
+		.next_used = vq->next_used,
+		.published_used = vq->published_used,
+		.resume = vq->resume,
+		.starved = vq->starved,
+		.gone = vq->gone,
+		.broken = vq->broken,
+		.signalled_valid = vq->signalled_valid,
+		.notify_armed = vq->notify_armed,
+		.enabled = vq->enabled != 0,
+		.stats = vq->stats,
+	};
+}
+
+static bool makes_sense(const struct virtq *vq, const struct virtq_saved *s)
+{
+	/* Between batches everything that was staged is published, but on a broken ring, which never publishes. */
+	if (s->broken ? s->broken < VIRTQ_FIRST_BROKEN || s->broken >= VIRTQ_ERRORS : s->next_used != s->published_used)
+		return false;
+	return vq->packed ? packed_makes_sense(vq, s) : split_makes_sense(vq, s);
+}
+
+int virtq_restore(struct virtq *vq, const struct virtq_config *cfg, const struct virtq_saved *s)
+{
+	int ret;
+
+	ret = attach(vq, cfg);
+	if (ret)
+		return ret;
+	if (!makes_sense(vq, s))
+		return -EINVAL;
+	vq->next_avail = s->next_avail;
+	vq->seen_avail = s->seen_avail;
+	vq->next_used = s->next_used;
+	vq->published_used = s->published_used;
+	vq->resume = s->resume;
+	vq->starved = s->starved;
+	vq->gone = s->gone;
+	vq->signalled_valid = s->signalled_valid;
+	vq->notify_armed = s->notify_armed;
+	vq->stats = s->stats;
+	WRITE_ONCE(vq->broken, s->broken);
+	WRITE_ONCE(vq->enabled, s->enabled != 0);
 	store_release(&vq->started, 1);
 	return 0;
 }

@@ -143,6 +143,21 @@ struct virtq {
 	struct virtq_stats stats;
 };
 
+/*
+ * What a running ring is, but for its memory and fds: what another process needs to go on with it. Without pointers or
+ * padding, so it can be sent as it is to a process of the same version.
+ */
+struct virtq_saved {
+	uint16_t next_avail, seen_avail, next_used, published_used;
+	uint32_t resume;
+	uint32_t starved;
+	uint64_t gone;
+	uint32_t broken;
+	uint8_t signalled_valid, notify_armed, enabled, pad;
+	struct virtq_stats stats;
+};
+_Static_assert(sizeof(struct virtq_saved) == 32 + sizeof(struct virtq_stats), "padding in virtq_saved");
+
 /* One packet taken from a tx virtqueue. */
 struct virtq_pkt {
 	uint16_t chain;		/* into the batch's chains */
@@ -213,6 +228,24 @@ int virtq_start(struct virtq *vq, const struct virtq_config *cfg);
  * Return: the base for GET_VRING_BASE; packed: both halves, with used = avail.
  */
 uint32_t virtq_stop(struct virtq *vq);
+
+/**
+ * virtq_save() - what virtq_restore() needs, of a ring that runs
+ * Caller holds @vq->lock, between two batches, and lets no other batch follow if the ring is to go on elsewhere.
+ */
+void virtq_save(const struct virtq *vq, struct virtq_saved *out);
+
+/**
+ * virtq_restore() - go on with a ring that runs
+ * @vq: stopped
+ * @cfg: as for virtq_start(), made from this process's mapping of the same memory; base is not looked at
+ * @s: what virtq_save() said
+ *
+ * Nothing of the ring's memory is read or written, and the guest notices nothing. Counters go on, and whether it is enabled
+ * or broken is as it was. Caller holds @vq->lock (control thread).
+ * Return: 0, or -EINVAL when size or alignment are not legal, or the positions are none that such a ring can have.
+ */
+int virtq_restore(struct virtq *vq, const struct virtq_config *cfg, const struct virtq_saved *s);
 
 /**
  * virtq_relocate() - same ring, new mapping (memory table replaced while running)
