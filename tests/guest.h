@@ -101,6 +101,21 @@ static inline struct gmem *guest_memory(void)
 	return mem;
 }
 
+/* The same files, mapped once more. */
+static inline struct gmem *guest_memory_again(const struct gmem *m)
+{
+	struct gmem_desc d[2];
+	struct gmem *out = NULL;
+	int fd[2];
+
+	for (unsigned i = 0; i < 2; i++) {
+		guest_must(!gmem_region(m, i, &d[i], &fd[i]), "gmem_region");
+		fd[i] = dup(fd[i]);
+	}
+	guest_must(!gmem_create(d, fd, 2, &out), "gmem_create");
+	return out;
+}
+
 /* A pointer to guest address @addr; good to the end of its region. */
 static inline void *guest_ptr(const struct guest *g, uint64_t addr)
 {

@@ -5,7 +5,6 @@
  * notice, and no byte of its memory may change for it.
  */
 #include <errno.h>
-#include <fcntl.h>
 
 #include "guest_packets.h"
 
@@ -13,22 +12,6 @@
 #define ROUNDS 60
 
 static uint8_t before[2 * GUEST_REGION];
-
-/* The same files, mapped once more. */
-static struct gmem *mapped_again(const struct gmem *m)
-{
-	struct gmem_desc d[2];
-	struct gmem *out = NULL;
-	int fd[2];
-
-	for (unsigned i = 0; i < 2; i++) {
-		assert_int_equal(gmem_region(m, i, &d[i], &fd[i]), 0);
-		fd[i] = fcntl(fd[i], F_DUPFD_CLOEXEC, 0);
-		assert_true(fd[i] >= 0);
-	}
-	assert_int_equal(gmem_create(d, fd, 2, &out), 0);
-	return out;
-}
 
 static void remember(const struct guest *g)
 {
@@ -52,7 +35,7 @@ static void hand_over(struct guest *g)
 	memset(&g->vq, 0xa5, sizeof(g->vq));
 	memset(&g->vq, 0, offsetof(struct virtq, dir));
 	remember(g);
-	g->mem = mapped_again(old);
+	g->mem = guest_memory_again(old);
 	gmem_put(old);
 	guest_find_ring(g);
 	assert_int_equal(virtq_restore(&g->vq, &g->cfg, &s), 0);

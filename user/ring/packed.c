@@ -7,7 +7,7 @@
  * when it is given back and not before: until then the next look finds it again.
  * Between giving back and publish the descriptors of a batch are overwritten, all
  * but the flags of the first: a device that comes after us, should we end right
- * there, finds the ring standing at that one.
+ * there, finds the ring standing at that one, and kept.c finishes what we began.
  */
 #include <errno.h>
 
@@ -48,8 +48,17 @@ int packed_start(struct virtq *vq, uint32_t base)
 
 	if (packed_slot(at) >= vq->size)
 		return -EINVAL;
+	vq->next_avail = at;
+	if (vq->kept && at == PACKED_WRAP && (packed_is_out_of_step(vq) || kept_in_use(vq)))
+		vq->resumed = kept_resume(vq, &at);
+	if (!vq->resumed)
+		at = (uint16_t)base;
 	vq->next_avail = vq->seen_avail = at;
 	vq->next_used = vq->published_used = at;
+	if (vq->resumed)
+		kept_published(vq);	/* in its order: we may be killed, too */
+	else if (vq->kept)
+		kept_init(vq, at);
 	arm(vq);
 	return 0;
 }
@@ -137,8 +146,10 @@ bool packed_publish(struct virtq *vq)
 	struct vring_packed_desc *first = &vq->packed_desc[old];
 	bool valid = vq->signalled_valid;
 
+	kept_publish(vq);
 	/* Pairs with the driver's read barrier after the flags; all the others are visible before this one is. */
 	store_release(&first->flags, vq->staged_flags);
+	kept_published(vq);
 	if (unlikely(vq->log_ring))
 		mark_ring(vq, &first->flags, sizeof(first->flags));
 	if ((vq->published_used ^ vq->next_used) & PACKED_WRAP)

@@ -13,6 +13,7 @@
 #define VIADUCT_RING_PACKED_H
 
 #include "ring/chain.h"
+#include "ring/kept.h"
 
 #define PACKED_WRAP (1u << VRING_PACKED_EVENT_F_WRAP_CTR)
 #define PACKED_AVAIL (1u << VRING_PACKED_DESC_F_AVAIL)
@@ -97,13 +98,16 @@ static inline uint16_t packed_stage(struct virtq *vq, uint16_t at, uint16_t id, 
 {
 	struct vring_packed_desc *d = &vq->packed_desc[packed_slot(at)];
 	uint16_t flags = (at & PACKED_WRAP ? PACKED_AVAIL | PACKED_USED : 0) | (len ? VRING_DESC_F_WRITE : 0);
+	const bool first = at == vq->published_used;
 
+	if (unlikely(first))
+		kept_begin(vq);
 	WRITE_ONCE(d->id, id);
 	WRITE_ONCE(d->len, len);
-	if (unlikely(at == vq->published_used))
+	if (unlikely(first))
 		vq->staged_flags = flags;
 	else
-		WRITE_ONCE(d->flags, flags);
+		store_release(&d->flags, flags);	/* kept.c: last of the three */
 	return packed_forward(vq, at, ndesc);
 }
 

@@ -10,6 +10,7 @@
 #include <linux/virtio_config.h>
 
 #include "base/clock.h"
+#include "ring/kept.h"
 #include "ring/packed.h"
 #include "ring/split.h"
 #include "ring/vnet.h"
@@ -86,6 +87,8 @@ static int attach(struct virtq *vq, const struct virtq_config *cfg)
 	virtq_set_max_frame(vq, cfg->max_frame);
 	vq->mem = cfg->mem;
 	vq->hint = 0;
+	vq->kept = vq->packed ? cfg->kept : NULL;
+	vq->resumed = false;
 	vq->callfd = cfg->callfd;
 	vq->kickfd = cfg->kickfd;
 	vq->notify_armed = true;
@@ -158,6 +161,8 @@ int virtq_restore(struct virtq *vq, const struct virtq_config *cfg, const struct
 	vq->signalled_valid = s->signalled_valid;
 	vq->notify_armed = s->notify_armed;
 	vq->stats = s->stats;
+	if (vq->kept && !s->broken)
+		kept_init(vq, s->published_used);
 	WRITE_ONCE(vq->broken, s->broken);
 	WRITE_ONCE(vq->enabled, s->enabled != 0);
 	store_release(&vq->started, 1);
@@ -180,6 +185,7 @@ uint32_t virtq_stop(struct virtq *vq)
 	vq->used = NULL;
 	vq->mem = NULL;
 	virtq_log(vq, NULL, false, 0);
+	vq->kept = NULL;
 	vq->callfd = vq->kickfd = -1;
 	return base_of(vq);
 }
@@ -248,7 +254,7 @@ void virtq_disarm(struct virtq *vq)
 
 bool virtq_is_out_of_step(const struct virtq *vq)
 {
-	return vq->packed && packed_is_out_of_step(vq);
+	return vq->packed && !vq->resumed && packed_is_out_of_step(vq);
 }
 
 bool virtq_pending(const struct virtq *vq)

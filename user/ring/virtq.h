@@ -59,6 +59,18 @@ const char *virtq_error_name(enum virtq_error e);
 
 enum virtq_dir { VIRTQ_RX, VIRTQ_TX };	/* from the guest's point of view */
 
+/*
+ * Where a packed ring stands, in memory that outlives the process: a file in /run, mapped by the caller. A front-end that
+ * lost its back-end does not know the position of a packed ring; with this the next process finds it, wherever this one
+ * was killed. What is in it is not believed but compared with the ring.
+ */
+struct virtq_kept {
+	uint32_t size;		/* descriptors; 0: nothing is kept. The highest bit: a batch is being given back */
+	uint16_t published;	/* position up to which the driver has all descriptors back */
+	uint16_t next;		/* the same when the batch under way is published */
+};
+_Static_assert(sizeof(struct virtq_kept) == 8, "virtq_kept");
+
 /* What start needs. Pointers were made by gmem_map() for the whole ring and are contiguous. */
 struct virtq_config {
 	enum virtq_dir dir;
@@ -78,6 +90,11 @@ struct virtq_config {
 	struct dirty *log;	/* NULL: what is written is not logged */
 	bool log_ring;		/* VHOST_VRING_F_LOG: writes to the ring are, too */
 	uint64_t log_addr;	/* split: guest address at which writes to the used ring are logged */
+	/*
+	 * Packed: the position is kept there; NULL: nowhere. The caller's, who has it for as long as the ring runs, and
+	 * gives the same to the next start of this ring, also in another process.
+	 */
+	struct virtq_kept *kept;
 };
 
 struct virtq_stats {
@@ -130,6 +147,8 @@ struct virtq {
 	uint16_t seen_avail;	/* split: avail index as last read and checked; packed: where rx last found no chain */
 	uint16_t next_used;	/* next entry of used to write */
 	uint16_t published_used;	/* next_used as last published */
+	struct virtq_kept *kept;	/* packed: as in virtq_config */
+	bool resumed;		/* started where it was kept, not where the front-end said */
 	uint16_t staged_flags;	/* packed: of the descriptor at published_used, to be written last */
 	bool signalled_valid;	/* there was a call decision before */
 	bool notify_armed;	/* we asked for kicks */
@@ -217,7 +236,8 @@ struct virtq_src {
 
 /**
  * virtq_start() - attach a ring
- * Caller holds @vq->lock (control thread). Kick notification starts armed.
+ * Caller holds @vq->lock (control thread). Kick notification starts armed. A packed ring that begins anew though it is
+ * not new goes on where cfg->kept says, if there it can (virtq_found_position()).
  * Return: 0, or -EINVAL when size, base or the alignment of the pointers are not legal.
  */
 int virtq_start(struct virtq *vq, const struct virtq_config *cfg);
@@ -343,9 +363,21 @@ void virtq_disarm(struct virtq *vq);
  * virtq_is_out_of_step() - a ring that just started as a new one, though it is not new?
  *
  * A front-end that lost its back-end may not know the position of a packed ring, and begins anew while the driver goes
- * on in the middle: nothing will move. Lock held. Return: true when there are descriptors in it that a device has used.
+ * on in the middle: nothing will move. Lock held. Return: true when there are descriptors in it that a device has used,
+ * and its position was not kept.
  */
 bool virtq_is_out_of_step(const struct virtq *vq);
+
+/**
+ * virtq_found_position() - did the ring go on where its position was kept, though it was to begin anew?
+ *
+ * Then the driver may wait for a call that a device before us owed it: the caller sends one. Lock held. What may have got
+ * lost or repeated is in stats.repeated, as far as it is known.
+ */
+static inline bool virtq_found_position(const struct virtq *vq)
+{
+	return vq->resumed;
+}
 
 /* True when there is something to take, as far as one look at the ring tells. Lock held. */
 bool virtq_pending(const struct virtq *vq);
