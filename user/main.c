@@ -141,11 +141,13 @@ static int start(struct daemon *d, char *err, size_t errlen)
 		.host_port = d->config.host_port,
 		.aging_s = d->config.aging_s,
 	};
-	char path[108];
+	char path[108], kept[108];
 	int ret;
 
 	memcpy(bc.unknown_port, d->config.unknown_port, sizeof(bc.unknown_port));
 	snprintf(path, sizeof(path), INSTANCE_DIR "/%.64s.sock", d->config.uplink.name);
+	snprintf(kept, sizeof(kept), INSTANCE_DIR "/%.64s.rings", d->config.uplink.name);
+	bc.kept = kept;
 	ret = bridge_open(d->host, d->loop, &bc, on_event, d, &d->bridge, err, errlen);
 	if (ret)
 		return ret;

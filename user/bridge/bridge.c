@@ -20,6 +20,7 @@
 #include "bridge/addresses.h"
 #include "bridge/attach.h"
 #include "bridge/bridge.h"
+#include "bridge/kept.h"
 #include "bridge/links.h"
 #include "bridge/ports.h"
 #include "xdp/fail.h"
@@ -181,6 +182,16 @@ static int make_workers(struct bridge *b)
 	return ret;
 }
 
+/* Without it a guest with packed rings has to reset its device after a kill, and everything else works. */
+static void open_kept(struct bridge *b)
+{
+	int ret = b->cfg.kept ? kept_open(b->host, b->cfg.kept, &b->kept) : 0;
+
+	if (ret)
+		log_warn("%s: %s: positions of packed rings are not kept for an instance that follows a killed one",
+			 b->cfg.kept, strerror(-ret));
+}
+
 static int start(struct bridge *b, const struct fail *why)
 {
 	int ret;
@@ -211,9 +222,11 @@ static int start(struct bridge *b, const struct fail *why)
 		WRITE_ONCE(b->dp[i]->uplink_up, uplink_maps(b->uplink)->links[0].up);
 	uplink_on_link(b->uplink, on_link, b);
 	addresses_host(b);
+	open_kept(b);
 	ret = bridge_ports_open(b, why->text, why->len);
 	if (ret)
 		return ret;
+	kept_confirm(b->kept);
 	b->tick = (struct loop_timer){ .fn = on_tick, .arg = b };
 	on_tick(&b->tick);
 	return 0;
@@ -264,6 +277,7 @@ void bridge_close(struct bridge *b)
 		datapath_destroy(b->dp[i]);
 	free(b->dp);
 	bridge_ports_close(b);
+	kept_close(b->kept, true);
 	hostport_close(b->host_port);
 	mcast_close(b->mcast);
 	uplink_close(b->uplink);

@@ -24,6 +24,7 @@ struct port *port_create(uint32_t index, const struct port_config *cfg)
 	p->pairs = cfg->pairs;
 	p->reason = VD_REASON_NOT_CONNECTED;
 	p->node = NODE_NONE;
+	p->kept_slot = -1;
 	/* Whole pages of its own: they may move to another NUMA node. */
 	p->vq = mmap(NULL, vq_bytes(p), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p->vq == MAP_FAILED) {

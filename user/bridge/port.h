@@ -48,6 +48,7 @@ struct port {
 	unsigned nmac;
 	uint32_t session;		/* counts connections */
 	uint64_t refused[LEARN_VERDICTS];	/* learning, by reason */
+	int kept_slot;			/* of the bridge's kept positions, -1 = none */
 	uint32_t broken_seen[VD_MAX_PAIRS * 2 / 32];	/* rings already reported as broken */
 	uint64_t announced_ns;		/* since when @announced counts */
 	unsigned announced;		/* times that the network was told of an address */

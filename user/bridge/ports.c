@@ -16,6 +16,7 @@
 #include "base/log.h"
 #include "bridge/addresses.h"
 #include "bridge/attach.h"
+#include "bridge/kept.h"
 #include "bridge/links.h"
 #include "bridge/mac.h"
 #include "bridge/ports.h"
@@ -126,6 +127,16 @@ static int check_new(struct bridge *b, const struct port_config *cfg, const stru
 	return check_policy(b, NULL, cfg, why);
 }
 
+static void take_kept(struct bridge *b, struct port *p)
+{
+	if (!b->kept)
+		return;
+	p->kept_slot = kept_take(b->kept, p->cfg.name, 2 * p->pairs);
+	if (p->kept_slot < 0)
+		log_warn("port %s: positions of its packed rings are not kept for an instance that follows a killed one: %s",
+			 p->cfg.name, strerror(-p->kept_slot));
+}
+
 static int add_to_workers(struct bridge *b, struct port *p)
 {
 	int ret = 0;
@@ -157,6 +168,7 @@ static void remove_port(struct bridge *b, struct port *p)
 	uint32_t index = p->index;
 
 	attach_close(p);
+	kept_give_back(b->kept, p->kept_slot);
 	addresses_close(b, p);
 	del_from_workers(b, p);
 	uplink_port_clear(b->uplink, index);
@@ -188,6 +200,7 @@ static int make_port(struct bridge *b, uint32_t index, const struct port_config 
 		port_destroy(p);
 		return ret;
 	}
+	take_kept(b, p);
 	b->port[index] = p;
 	if (index >= b->nports)
 		b->nports = index + 1;

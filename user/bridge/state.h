@@ -12,6 +12,7 @@
 #include "base/wait.h"
 #include "bridge/datapath.h"
 #include "bridge/fdb.h"
+#include "bridge/kept.h"
 #include "bridge/port.h"
 #include "bridge/worker.h"
 #include "xdp/hostport.h"
@@ -30,6 +31,7 @@ struct bridge_config {
 	char unknown_port[32];		/* --unknown guest: name of that port; "": the first one */
 	bool host_port;			/* the host and the guests reach each other */
 	uint32_t aging_s;		/* learned addresses are forgotten after so many seconds, 0 = never */
+	const char *kept;		/* file for the positions of packed rings, to be had again after a kill; NULL: none */
 };
 
 /* Something a person or script wants to know of, as it happens. */
@@ -46,6 +48,7 @@ struct bridge {
 	struct bridge_config cfg;
 	struct uplink *uplink;
 	struct mcast *mcast;
+	struct kept *kept;		/* NULL: positions of packed rings end with the process */
 	struct fdb fdb;
 	struct port *port[VD_MAX_PORTS];	/* by index; NULL: free */
 	uint32_t nports;		/* highest index of a port, plus one */
