@@ -127,6 +127,11 @@ test_a_second_instance_of_a_name_is_refused_and_the_first_unharmed() {
 	make_nic 1 && start_viaduct $(run_args) || return 1
 	refused "running" $(run_args) && status_is .ports[0].name vm0
 }
+# As one whose /run is not ours would be: only the maps say that it lives.
+test_a_second_instance_without_the_lock_of_the_first_is_refused_for_its_heartbeat() {
+	make_nic 1 && start_viaduct $(run_args) && rm /run/viaduct/nic0.lock || return 1
+	refused "running" --uplink nic0 --port "name=vm1,socket=$WORK/vm1.sock" && status_is .ports[0].name vm0
+}
 test_a_socket_path_in_use_is_refused_and_everything_undone() {
 	make_nic 1 || return 1
 	nc -lU "$SOCK" >/dev/null 2>&1 & local nc=$!

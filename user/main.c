@@ -151,6 +151,7 @@ static int start(struct daemon *d, char *err, size_t errlen)
 	ret = bridge_open(d->host, d->loop, &bc, on_event, d, &d->bridge, err, errlen);
 	if (ret)
 		return ret;
+	instance_note(d->lock, uplink_info(d->bridge->uplink)->links_id);
 	d->manage = (struct manage){ .bridge = d->bridge, .instance = d->config.uplink.name };
 	ret = api_open(d->loop, d->host, path, &manage_ops, &d->manage, &d->api);
 	if (ret)
@@ -200,7 +201,8 @@ static int run(int argc, char **argv)
 	if (!ret)
 		ret = sigbus_install();
 	if (!ret)
-		ret = d.lock = instance_lock(d.host, d.config.uplink.name, err, sizeof(err));
+		ret = d.lock = instance_lock(d.host, d.config.uplink.name, &d.config.uplink.dead_links, err,
+					     sizeof(err));
 	if (ret >= 0)
 		ret = start(&d, err, sizeof(err));
 	if (ret < 0)

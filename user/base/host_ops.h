@@ -96,6 +96,7 @@ struct host_ops {
 	int (*bpf_link_ifindex)(const struct host_ops *h, int link);	/* 0 = detached */
 	int (*bpf_pin)(const struct host_ops *h, int fd, const char *path);	/* replaces an old pin */
 	int (*bpf_get)(const struct host_ops *h, const char *path);
+	int (*bpf_map_id)(const struct host_ops *h, int map);	/* no other map had it before, or will have it soon */
 	int (*bpf_map_update)(const struct host_ops *h, int map, const void *key, const void *value);
 	int (*bpf_map_delete)(const struct host_ops *h, int map, const void *key);
 	/* @key NULL: the first one. -ENOENT at the end. */

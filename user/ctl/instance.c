@@ -1,12 +1,15 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/log.h"
 #include "ctl/instance.h"
 
 static void lock_path(const char *name, char *path, size_t len)
@@ -29,7 +32,31 @@ static bool still_there(const struct host_ops *host, int fd, const char *path)
 	return same;
 }
 
-int instance_lock(const struct host_ops *host, const char *name, char *err, size_t errlen)
+/* Text of another kind, or cut off, is no number: nothing is known then. */
+static int read_note(int fd)
+{
+	char text[16], *end;
+	ssize_t n = pread(fd, text, sizeof(text) - 1, 0);
+	long number;
+
+	if (n < 2 || text[n - 1] != '\n')
+		return 0;
+	text[n - 1] = '\0';
+	number = strtol(text, &end, 10);
+	return *end || number <= 0 || number > INT_MAX ? 0 : (int)number;
+}
+
+void instance_note(int fd, int number)
+{
+	char text[16];
+	int len = snprintf(text, sizeof(text), "%d\n", number);
+
+	/* One that cannot be written costs a successor some time. */
+	if (number > 0 && (ftruncate(fd, 0) || pwrite(fd, text, (size_t)len, 0) != len))
+		log_debug("cannot write to the lock file: %s", strerror(errno));
+}
+
+int instance_lock(const struct host_ops *host, const char *name, int *noted, char *err, size_t errlen)
 {
 	char path[128];
 	int fd, ret;
@@ -54,8 +81,10 @@ int instance_lock(const struct host_ops *host, const char *name, char *err, size
 				 "--name for a second one on another interface", name, name);
 			return ret;
 		}
-		if (still_there(host, fd, path))
+		if (still_there(host, fd, path)) {
+			*noted = read_note(fd);
 			return fd;
+		}
 		close(fd);
 	}
 }

@@ -62,7 +62,7 @@ static const char *pin_path(const struct program *p, const char *what, char *buf
 	return buf;
 }
 
-static uint64_t pinned_heartbeat(const struct program *p)
+static uint64_t pinned_heartbeat(const struct program *p, int *id)
 {
 	struct vd_link l = { 0 };
 	uint32_t key = 0;
@@ -74,24 +74,31 @@ static uint64_t pinned_heartbeat(const struct program *p)
 		return 0;
 	if (p->host->bpf_map_lookup(p->host, fd, &key, &l))
 		l.heartbeat_ns = 0;
+	else
+		*id = p->host->bpf_map_id(p->host, fd);
 	close(fd);
 	return l.heartbeat_ns;
 }
 
-/* An instance that was killed a moment ago has a fresh heartbeat, but not one that goes on. */
-static bool instance_alive(const struct program *p)
+/*
+ * An instance that was killed a moment ago has a fresh heartbeat, but not one that goes on. It takes long to see that,
+ * and is not needed where the map is the one that belonged to the lock which we have now.
+ */
+static bool instance_alive(const struct program *p, int dead_links)
 {
-	uint64_t beat = pinned_heartbeat(p);
+	int id = 0;
+	uint64_t beat = pinned_heartbeat(p, &id);
 
-	if (!beat || clock_now() - beat > ALIVE_WITHIN_NS)
+	if (!beat || clock_now() - beat > ALIVE_WITHIN_NS || (id > 0 && id == dead_links))
 		return false;
 	sleep_ms(ALIVE_WATCH_MS);
-	return pinned_heartbeat(p) != beat;
+	return pinned_heartbeat(p, &id) != beat;
 }
 
-static int prepare_dir(struct program *p, const char *name, const struct fail *why)
+static int prepare_dir(struct program *p, const struct uplink_config *cfg, const struct fail *why)
 {
 	const struct host_ops *host = p->host;
+	const char *name = cfg->name;
 	int ret;
 
 	/* bpffs allows no dot in a name. */
@@ -109,26 +116,26 @@ static int prepare_dir(struct program *p, const char *name, const struct fail *w
 		return fail_with(why, ret, "cannot create %s: %s%s", p->dir, strerror(-ret),
 				 ret == -EROFS ? ": mount -o remount,rw /sys/fs/bpf" :
 				 ret == -EPERM || ret == -EACCES ? ": run as root" : "");
-	if (instance_alive(p))
+	if (instance_alive(p, cfg->dead_links))
 		return fail_with(why, -EBUSY, "a viaduct named %s is running already: stop it, or choose another --name",
 				 name);
 	return 0;
 }
 
-int program_init(struct program *p, const struct host_ops *host, const char *name, int ifindex,
-		 enum uplink_attach attach, const struct fail *why)
+int program_init(struct program *p, const struct host_ops *host, const struct uplink_config *cfg, int ifindex,
+		 const struct fail *why)
 {
 	int ret, i;
 
 	memset(p, 0, sizeof(*p));
 	p->host = host;
 	p->ifindex = ifindex;
-	p->attach = attach;
+	p->attach = cfg->attach;
 	p->link = -1;
 	p->fds.prog = -1;
 	for (i = 0; i < HOST_BPF_MAPS; i++)
 		p->fds.map[i] = -1;
-	ret = prepare_dir(p, name, why);
+	ret = prepare_dir(p, cfg, why);
 	if (ret)
 		p->host = NULL;		/* program_close() leaves alone what may be somebody else's */
 	return ret;
@@ -372,6 +379,7 @@ int program_publish(struct program *p, const struct fail *why)
 			return fail_with(why, ret, "cannot pin %s: %s", path, strerror(-ret));
 		p->pinned = true;
 	}
+	p->links_id = host->bpf_map_id(host, p->fds.map[PROGRAM_LINKS]);
 	return 0;
 }
 

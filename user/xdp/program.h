@@ -44,17 +44,18 @@ struct program {
 	int link;			/* bpf_link, -1 with the dispatcher */
 	struct host_bpf_fds fds;
 	struct uplink_maps maps;
+	int links_id;			/* of the map `links`, once it is published */
 	size_t map_len[PROGRAM_MAPS];
 };
 
 /**
  * program_init() - make the pin directory ready, and see that nobody is using it
- * @name: last part of its path
+ * @cfg: name (the last part of its path), attach, dead_links
  *
  * Return: 0 or -errno with a reason: no bpffs, no permission, an instance of that name is alive.
  */
-int program_init(struct program *p, const struct host_ops *host, const char *name, int ifindex,
-		 enum uplink_attach attach, const struct fail *why);
+int program_init(struct program *p, const struct host_ops *host, const struct uplink_config *cfg, int ifindex,
+		 const struct fail *why);
 
 /* Sees that no program of somebody else's is on the interface. Return: 0 or -EBUSY with a reason. */
 int program_check(const struct program *p, const struct fail *why);

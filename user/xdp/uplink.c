@@ -445,8 +445,7 @@ static int take(struct uplink *u, struct ifcheck *c, const struct fail *why)
 {
 	int ret;
 
-	ret = program_init(&u->program, u->host, u->cfg.name, linkmon_uplink(u->linkmon)->ifindex, u->cfg.attach,
-			   why);
+	ret = program_init(&u->program, u->host, &u->cfg, linkmon_uplink(u->linkmon)->ifindex, why);
 	if (!ret)
 		ret = count_queues(u, c, why);
 	if (!ret) {
@@ -463,6 +462,7 @@ static int take(struct uplink *u, struct ifcheck *c, const struct fail *why)
 	if (ret)
 		return ret;
 	u->info.adopted = u->program.adopted;
+	u->info.links_id = u->program.links_id;
 	helpers_loaded(&u->helpers, u->program.bound, &u->cfg, &u->info);
 	u->info.node = node_of_memory(u->nicq[0].umem);
 	u->info.attach = u->cfg.attach;

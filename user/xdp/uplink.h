@@ -28,6 +28,7 @@ enum uplink_helper {
 struct uplink_config {
 	char ifname[IF_NAMESIZE];
 	char name[64];			/* pins go to VD_PIN_ROOT/name */
+	int dead_links;			/* id of the map `links` of an instance known to be dead, 0 = none is known */
 	uint32_t queues;		/* 0 = all channels */
 	uint32_t set_channels;		/* make as many first, until the end; 0 = leave them */
 	bool hw_steer;			/* a guest gets NIC queues of its own, by the NIC's rules */
@@ -93,6 +94,7 @@ struct uplink_info {
 	bool allmulti;
 	uint32_t filter_entries;	/* guest addresses entered in the NIC's receive filter */
 	int xdp_prog_id;
+	int links_id;			/* of the map `links` */
 };
 
 /* Areas of mmap-able maps, for lock-free stores by the daemon. */
