@@ -148,19 +148,20 @@ vm_answers() { [ -S "$WORK/vm.cmd" ] && timeout 10 "$TOP/selftests/vmsh.py" "$WO
 # vm COMMAND: run it in the guest; its output and exit code.
 vm() { "$TOP/selftests/vmsh.py" "$WORK/vm.cmd" "$*"; }
 
-# vhost_net SOCKET [PAIRS] [MORE]: QEMU arguments for a virtio-net device over vhost-user.
+# vhost_net SOCKET [PAIRS] [MORE]: QEMU arguments for a virtio-net device over vhost-user. VHOST_CHARDEV: how its socket is
+# to be, instead of one that connects, and again every second.
 # vectors=0: QEMU 7.2 dies when a vhost device starts with MSI-X under emulation.
 vhost_net() {
 	local sock=$1 pairs=${2:-1} more=${3:-} vectors=0
 	case $($QEMU_PROGRAM --version | grep -oE 'version [0-9]+' | grep -oE '[0-9]+') in
 	[89]|[1-9][0-9]) vectors=$((2 * pairs + 2)) ;;
 	esac
-	echo "-chardev socket,id=vu,path=$sock,reconnect=1" \
+	echo "-chardev socket,id=vu,path=$sock,${VHOST_CHARDEV:-reconnect=1}" \
 		"-netdev vhost-user,id=n0,chardev=vu,queues=$pairs" \
 		"-device virtio-net-pci,netdev=n0,mac=$GUEST_MAC,mq=$([ "$pairs" -gt 1 ] && echo on || echo off),vectors=$vectors,romfile=$more"
 }
 
-guest_initramfs() { make_initramfs guest virtio_pci virtio_console virtio_net 8021q -- iperf3 ethtool ping; }
+guest_initramfs() { make_initramfs guest virtio_pci virtio_console virtio_net 8021q -- iperf3 ethtool ping "$BUILD/vd-numbered"; }
 nested_initramfs() {
 	make_initramfs nested virtio_pci virtio_console virtio_net veth tun -- iperf3 ethtool ping ip ss jq nsenter \
 		bpftool "$BUILD/viaduct" "$BUILD/viaduct-guest"

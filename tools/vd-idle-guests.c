@@ -3,9 +3,9 @@
  * Guests that are there and do nothing: for each socket a device with one queue
  * pair that connects and stays connected, all from one process.
  *
- *   vd-idle-guests SOCKET...
+ *   vd-idle-guests [--server] SOCKET...
  *
- * Says "ready" when all are connected, and sleeps but for a look at the
+ * --server: they listen, and wait for the back-end. Says "ready" when all are connected, and sleeps but for a look at the
  * connections now and then. What they receive stays in their rings.
  */
 #include <signal.h>
@@ -28,13 +28,13 @@ static void on_signal(int sig)
 	stop = 1;
 }
 
-static int open_all(struct netdev **dev, char **path, int n)
+static int open_all(struct netdev **dev, char **path, int n, bool server)
 {
 	for (int i = 0; i < n; i++) {
 		struct driver_args args;
 		char text[160], err[200];
 
-		snprintf(text, sizeof(text), "path=%s", path[i]);
+		snprintf(text, sizeof(text), "path=%s,server=%d", path[i], server);
 		if (driver_args_parse(text, &args, err, sizeof(err)) || netdev_open(&args, &dev[i], err, sizeof(err))) {
 			fprintf(stderr, "vd-idle-guests: %s: %s\n", path[i], err);
 			return -1;
@@ -59,14 +59,15 @@ static int look_after(struct netdev **dev, int n)
 int main(int argc, char **argv)
 {
 	const struct timespec pause = { 0, LOOK_NS };
-	const int n = argc - 1;
+	const bool server = argc > 1 && !strcmp(argv[1], "--server");
+	const int n = argc - 1 - server;
 	struct netdev **dev = calloc((size_t)argc, sizeof(*dev));
 	struct rlimit fds;
 	bool ready = false;
 	int ret;
 
 	if (n < 1 || !dev) {
-		fprintf(stderr, "usage: vd-idle-guests SOCKET...\n");
+		fprintf(stderr, "usage: vd-idle-guests [--server] SOCKET...\n");
 		return 2;
 	}
 	/* A device has eight of them. */
@@ -77,7 +78,7 @@ int main(int argc, char **argv)
 	signal(SIGPIPE, SIG_IGN);
 	signal(SIGTERM, on_signal);
 	signal(SIGINT, on_signal);
-	ret = open_all(dev, argv + 1, n);
+	ret = open_all(dev, argv + 1 + server, n, server);
 	while (!ret && !stop) {
 		if (look_after(dev, n) == n && !ready) {
 			ready = true;
