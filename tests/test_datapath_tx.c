@@ -116,6 +116,34 @@ static void a_disabled_ring_is_emptied_and_its_packets_counted(void **state)
 	assert_int_equal(dp_sent(b, &f), -1);
 }
 
+static void a_ring_that_was_just_started_keeps_its_packets_until_it_is_enabled(void **state)
+{
+	struct dp_bed *b = *state;
+	struct dp_tx *tx = &dp_port(b, 0)->tx[1];
+	const uint8_t *f;
+
+	tx->enable_by_ns = b->now + DP_ENABLE_NS;
+	tx->vq->enabled = 0;
+	dp_tx(b);
+	assert_false(b->res.waiting);
+	for (unsigned i = 0; i < 7; i++)
+		assert_true(dp_send(b, 0, 1, 60, i));
+	dp_tx(b);
+	assert_true(b->res.waiting);
+	assert_int_equal(guest_pending(&b->tx[0][1].g), 0);
+	tx->vq->enabled = 1;
+	dp_tx(b);
+	for (unsigned i = 0; i < 7; i++)
+		dp_expect_sent(b, 0, 60, i);
+	/* It was enabled once: now it is really disabled. */
+	tx->enable_by_ns = b->now;
+	tx->vq->enabled = 0;
+	assert_true(dp_send(b, 0, 1, 60, 7));
+	dp_tx(b);
+	assert_int_equal(tx->vq->stats.errors[VIRTQ_DROP_DISABLED], 1);
+	assert_int_equal(dp_sent(b, &f), -1);
+}
+
 static void while_the_uplink_is_down_packets_are_counted_and_given_back(void **state)
 {
 	struct dp_bed *b = *state;
@@ -660,6 +688,7 @@ int main(void)
 		DP_BOTH(who_found_no_room_has_the_next_turn),
 		DP_BOTH(without_room_packets_stay_with_the_guest),
 		DP_BOTH(a_disabled_ring_is_emptied_and_its_packets_counted),
+		DP_BOTH(a_ring_that_was_just_started_keeps_its_packets_until_it_is_enabled),
 		DP_BOTH(while_the_uplink_is_down_packets_are_counted_and_given_back),
 		DP_BOTH(stopped_and_broken_rings_are_left_alone),
 		DP_BOTH(a_ring_whose_lock_is_busy_is_served_later),

@@ -147,6 +147,8 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 	follow_memory(p, c.desc);
 	vq_lock(p, vq);
 	ret = virtq_start(vq, &c);
+	if (c.dir == VIRTQ_TX)
+		bridge_tx(p->bridge, p, index / 2)->enable_by_ns = clock_now() + DP_ENABLE_NS;
 	out_of_step = !ret && virtq_is_out_of_step(vq);
 	spin_unlock(&vq->lock);
 	if (ret) {
@@ -188,6 +190,8 @@ static void op_ring_enable(void *ctx, unsigned index, bool enable)
 
 	vq_lock(p, vq);
 	WRITE_ONCE(vq->enabled, enable);
+	if (index & 1)
+		bridge_tx(p->bridge, p, index / 2)->enable_by_ns = 0;
 	spin_unlock(&vq->lock);
 	attach_update(p);
 	bridge_wake(p->bridge);

@@ -117,6 +117,11 @@ struct dp_tx {
 	bool stuck;		/* its next packet has to wait for room, a receiver or its limit */
 	uint8_t need;		/* chunks of room for the uplink that it waits for, 0 = for something else */
 	uint64_t idle_ns;	/* since when it is empty, 0 = it is not */
+	/*
+	 * Until when a ring that has just started waits to be enabled, 0 = it does not. What is in it then was sent to a back-end
+	 * before us that was cut off; front-ends start a ring first and enable it next. The virtq's lock.
+	 */
+	uint64_t enable_by_ns;
 	uint64_t hold_ns;	/* since when its packets wait for a receiver on this host, 0 = they do not */
 	uint16_t hold_dest;	/* for which */
 	uint32_t held_up;	/* packets that it took since */
@@ -126,6 +131,8 @@ struct dp_tx {
 	uint32_t generation;	/* of the forwarding table then */
 	uint16_t last_vlan, last_dest;
 };
+
+#define DP_ENABLE_NS 1000000000ull
 
 /* Where a packet goes: a queue pair of a port (forward.h), or one of these. */
 enum dp_dest {

@@ -492,6 +492,10 @@ static unsigned tx_ring(struct datapath *dp, struct dp_tx *tx, unsigned *room, b
 
 	if (unlikely(vq->notify_armed))
 		virtq_disarm(vq);
+	if (unlikely(!READ_ONCE(vq->enabled) && now_ns < tx->enable_by_ns && virtq_pending(vq))) {
+		dp->blocked = true;
+		return 0;
+	}
 	if (tx->last_dest == DP_TO_UPLINK && *room && *room < max)	/* no use to look at more than can go */
 		max = *room;
 	got = n = virtq_tx_get(vq, &dp->batch, max);

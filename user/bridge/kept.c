@@ -85,8 +85,9 @@ static bool position_is_in(uint16_t at, uint32_t size)
 /* Whether the ring is there is for virtq_start() to see; here only that the numbers can be those of a ring. */
 static bool entry_makes_sense(const struct virtq_kept *k)
 {
-	return k->size && k->size <= VIRTQ_MAX_SIZE && position_is_in(k->published, k->size) &&
-	       position_is_in(k->next, k->size);
+	const uint32_t size = k->size & INT32_MAX;	/* the highest bit: it was giving a batch back */
+
+	return size && size <= VIRTQ_MAX_SIZE && position_is_in(k->published, size) && position_is_in(k->next, size);
 }
 
 /* What it was is lost; what it will be is all zeroes. */
