@@ -10,11 +10,13 @@ user/driver/ on purpose, so that a misreading there is not made here once more.
     Guest       a virtio-net driver of them, in steps that a test can put into any order
 """
 import ctypes
+import fcntl
 import mmap
 import os
 import select
 import socket
 import struct
+import termios
 import time
 
 DEADLINE = 10  # seconds for anything that is sure to come
@@ -398,6 +400,10 @@ class Connection:
             except ConnectionResetError:
                 return True
         return False
+
+    def unread(self):
+        """0 when the back-end has read all that was sent; see SIOCOUTQ in unix(7)."""
+        return struct.unpack("i", fcntl.ioctl(self.sock, termios.TIOCOUTQ, bytes(4)))[0]
 
     def nothing_to_read(self):
         return not readable(self.sock, 0)

@@ -500,7 +500,7 @@ def resumes_after_sigkill(base_of):
     g.negotiate(), g.set_memory()
     for i in g.rings():
         q = g.queues[i]
-        g.num(i), g.base(i, base_of(q)), g.addr(i), g.call(i), g.start(i), g.enable(i)
+        g.num(i), g.base(i, base_of(q)), g.addr(i), g.call(i), g.enable(i), g.start(i)
     g.done()
     same(numbers(w.receive(50)), list(range(100, 150)), "frames after the restart")
     g.sent(50)
