@@ -82,7 +82,7 @@ class Region:
     """One file of guest memory. user: the front-end's address of it; offset: where in the file it begins."""
 
     def __init__(self, size=2 << 20, guest=0, user=None, offset=0, kind="memfd", folder=None):
-        self.size, self.guest, self.offset, self.kind = size, guest, offset, kind
+        self.size, self.guest, self.offset = size, guest, offset
         self.user = 0x7f0000000000 + guest if user is None else user
         if kind == "memfd":
             self.fd = os.memfd_create("guest-memory", os.MFD_CLOEXEC)
@@ -93,9 +93,25 @@ class Region:
             self.fd = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             os.unlink(path)
         os.ftruncate(self.fd, offset + size)
-        self.map = mmap.mmap(self.fd, offset + size)
-        whole = memoryview(self.map)[offset:]
+        self._map()
+
+    @classmethod
+    def part(cls, other, offset, size, guest):
+        """One more region of the other's file."""
+        self = cls.__new__(cls)
+        self.size, self.guest, self.offset, self.user = size, guest, offset, 0x7f0000000000 + guest
+        self.fd = os.dup(other.fd)
+        self._map()
+        return self
+
+    def _map(self):
+        whole = memoryview(mmap.mmap(self.fd, self.offset + self.size))[self.offset:]
         self.bytes, self.u16, self.u32, self.u64 = whole, whole.cast("H"), whole.cast("I"), whole.cast("Q")
+
+    def close(self):
+        """The mapping goes with the last of what points into it."""
+        os.close(self.fd)
+        self.bytes = self.u16 = self.u32 = self.u64 = None
 
     def words(self):
         """As ADD_MEM_REG and SET_MEM_TABLE describe it."""
@@ -197,6 +213,8 @@ class Queue:
         end = time.monotonic() + seconds
         while True:
             self.done += self.collect()
+            if len(self.done) < count and self.ask_for_call():
+                self.done += self.collect()
             if len(self.done) >= count:
                 break
             left = end - time.monotonic()
@@ -205,6 +223,10 @@ class Queue:
             self.called(left)
         out, self.done = self.done[:count], self.done[count:]
         return [(i, length, self.chains.pop(i)) for i, length in out]
+
+    def ask_for_call(self):
+        """Of the next completion. True: look again, it may have been before."""
+        return False
 
     def nothing_used(self):
         self.done += self.collect()
@@ -230,6 +252,11 @@ class SplitQueue(Queue):
 
     def base(self):
         return self.next_avail
+
+    def ask_for_call(self):
+        """used_event; nobody reads it without EVENT_IDX."""
+        self.mem.store(self.avail + 4 + 2 * self.size, 2, self.last_used)
+        return True
 
     def add(self, *buffers, publish=True):
         """One chain of (guest address, length, device writes); returns its head."""
@@ -323,6 +350,7 @@ class PackedQueue(Queue):
 
 class Connection:
     def __init__(self, path=None, sock=None):
+        self.path = path
         self.sock = sock or socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         if path:
             self.sock.connect(path)
@@ -340,8 +368,8 @@ class Connection:
         try:
             if fds:
                 sent = socket.send_fds(self.sock, [data], [fd_number(f) for f in fds])
-                self.sock.sendall(data[sent:])
-            else:
+                data = data[sent:]
+            if data:
                 self.sock.sendall(data)
         except (BrokenPipeError, ConnectionResetError):
             raise Closed() from None

@@ -164,8 +164,8 @@ def verdict(conn, request, payload=b"", fds=(), flags=fe.VERSION | fe.NEED_REPLY
     return "nack" if struct.unpack("Q", answer)[0] else "ok"
 
 
-def ok(conn, *message, **more):
-    same(verdict(conn, *message, **more), "ok", f"{message[0]} {more.get('why', '')}")
+def ok(conn, *message, what="", **more):
+    same(verdict(conn, *message, **more), "ok", f"{message[0]} {what}")
 
 
 def refused(conn, *message, what="", **more):
