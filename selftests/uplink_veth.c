@@ -667,7 +667,8 @@ static void a_socket_goes_on_in_other_hands(void **state)
 	assert_traffic_flows();
 	old = uplink_nicq(up, 0);
 	wire_send(guest_mac, 100, 0x43);
-	assert_int_equal(afxdp_adopt(dup(old->fd), dup(old->umem_fd), &c, old->frames.owner, &heir), 0);
+	assert_int_equal(afxdp_adopt(dup(old->fd), dup(old->umem_fd), &c, &heir), 0);
+	assert_int_equal(afxdp_resume(&heir, old->frames.owner, old->frames.tag), 0);
 	assert_ptr_not_equal(heir.umem, old->umem);
 	for (end = clock_now() + WAIT_NS; !nicq_rx(&heir, &p, 1) && clock_now() < end;)
 		;

@@ -11,6 +11,7 @@
 
 #include <linux/if_xdp.h>
 
+#include "base/atomics.h"
 #include "base/clock.h"
 #include "xdp/afxdp.h"
 
@@ -251,12 +252,12 @@ err:
 	return ret;
 }
 
-int afxdp_adopt(int fd, int umem_fd, const struct afxdp_config *cfg, const uint8_t *owners, struct nicq *q)
+int afxdp_adopt(int fd, int umem_fd, const struct afxdp_config *cfg, struct nicq *q)
 {
 	int ret;
 
 	nicq_prepare(q, cfg);
-	ret = frames_import(&q->frames, cfg->frames, cfg->chunk, owners);
+	ret = frames_init(&q->frames, cfg->frames, cfg->chunk);	/* their owners are told later */
 	if (ret)
 		return ret;
 	q->fd = fd;
@@ -269,9 +270,44 @@ int afxdp_adopt(int fd, int umem_fd, const struct afxdp_config *cfg, const uint8
 		q->fd = -1;
 		q->umem_fd = -1;
 		nicq_fini(q);
+	}
+	return ret;
+}
+
+/* Where the predecessor stopped; it may have gone on since the rings were mapped. */
+static void resume_prod(struct xsk_ring_prod *r)
+{
+	r->cached_prod = READ_ONCE(*r->producer);
+	r->cached_cons = load_acquire(r->consumer) + r->size;
+}
+
+static void resume_cons(struct xsk_ring_cons *r)
+{
+	r->cached_prod = r->cached_cons = READ_ONCE(*r->consumer);
+}
+
+int afxdp_resume(struct nicq *q, const uint8_t *owners, const uint16_t *tags)
+{
+	const uint32_t frames = q->frames.total, chunk = q->frames.chunk;
+	int ret;
+
+	frames_fini(&q->frames);
+	ret = frames_import(&q->frames, frames, chunk, owners);
+	if (ret)
 		return ret;
+	for (uint32_t n = 0; n < frames; n++) {
+		if (q->frames.owner[n] != FRAME_TX)
+			continue;
+		if (tags[n] >= VD_MAX_PORTS)
+			return -EINVAL;
+		q->frames.tag[n] = tags[n];
+		q->tx_of[tags[n]]++;
 	}
 	q->tx_outstanding = q->frames.count[FRAME_TX];
+	resume_cons(&q->rx);
+	resume_cons(&q->completion);
+	resume_prod(&q->tx);
+	resume_prod(&q->fill);
 	nicq_set_targets(q);
 	return 0;
 }

@@ -41,13 +41,21 @@ struct afxdp_config {
 int afxdp_create(const struct host_ops *host, const struct afxdp_config *cfg, uint64_t deadline_ns, struct nicq *q);
 
 /**
- * afxdp_adopt() - go on with a socket and UMEM of another process
+ * afxdp_adopt() - map the socket and UMEM of another process, which may still be using them
  * @fd: bound AF_XDP socket; @umem_fd: its UMEM memfd; both are owned by @q on success
- * @owners: the predecessor's ledger, cfg->frames values of enum frame_owner
  *
- * The UMEM may lie at another address here: rings hold offsets. Return: 0 or -errno.
+ * The UMEM may lie at another address here: rings hold offsets. Nothing may be done with @q before afxdp_resume().
+ * Return: 0 or -errno.
  */
-int afxdp_adopt(int fd, int umem_fd, const struct afxdp_config *cfg, const uint8_t *owners, struct nicq *q);
+int afxdp_adopt(int fd, int umem_fd, const struct afxdp_config *cfg, struct nicq *q);
+
+/**
+ * afxdp_resume() - go on where the other process has stopped
+ * @owners, @tags: the predecessor's ledger, one value of each per frame
+ *
+ * The rings are read, nothing is written to them. Return: 0 or -errno.
+ */
+int afxdp_resume(struct nicq *q, const uint8_t *owners, const uint16_t *tags);
 
 /* What the kernel says about losses of the socket (XDP_STATISTICS). Return: 0 or -errno. */
 int afxdp_statistics(const struct nicq *q, struct xdp_statistics *st);

@@ -220,6 +220,96 @@ int hostport_open(const struct host_ops *host, const struct hostport_config *cfg
 	return 0;
 }
 
+/* --- from one process to another -------------------------------------------------- */
+
+struct hostport_saved {
+	int32_t ifindex, uplink;
+	uint32_t mtu;
+	struct { uint8_t classifier, remove_clsact; } hook[2];
+	char ifname[IF_NAMESIZE];
+};
+
+void hostport_save(const struct hostport *hp, struct parcel *to)
+{
+	const struct hook *hook[2] = { &hp->out, &hp->in };
+	struct hostport_saved s = { .ifindex = hp->ifindex, .uplink = hp->uplink, .mtu = hp->mtu };
+
+	memcpy(s.ifname, hp->ifname, sizeof(s.ifname));
+	for (int i = 0; i < 2; i++) {
+		s.hook[i].classifier = hook[i]->classifier;
+		s.hook[i].remove_clsact = hook[i]->remove_clsact;
+	}
+	parcel_put(to, HOSTPORT_TAG, &s, sizeof(s));
+	parcel_put_fd(to, HOSTPORT_TAG, hp->fd);
+	parcel_put_fd(to, HOSTPORT_TAG, hp->map);
+	for (int i = 0; i < 2; i++) {
+		parcel_put_fd(to, HOSTPORT_TAG, hook[i]->link);
+		parcel_put_fd(to, HOSTPORT_TAG, hook[i]->prog);
+	}
+}
+
+int hostport_adopt(const struct host_ops *host, struct parcel *from, struct hostport **out)
+{
+	struct hostport *hp = calloc(1, sizeof(*hp));
+	struct hook *hook[2];
+	struct hostport_saved s;
+
+	if (!hp)
+		return -ENOMEM;
+	parcel_get(from, HOSTPORT_TAG, &s, sizeof(s));
+	hp->host = host;
+	hp->ifindex = s.ifindex;
+	hp->uplink = s.uplink;
+	hp->mtu = s.mtu;
+	memcpy(hp->ifname, s.ifname, sizeof(hp->ifname));
+	hp->ifname[IF_NAMESIZE - 1] = '\0';
+	hp->fd = parcel_get_fd(from, HOSTPORT_TAG);
+	hp->map = parcel_get_fd(from, HOSTPORT_TAG);
+	hook[0] = &hp->out;
+	hook[1] = &hp->in;
+	for (int i = 0; i < 2; i++) {
+		*hook[i] = (struct hook){ .classifier = s.hook[i].classifier, .remove_clsact = s.hook[i].remove_clsact };
+		hook[i]->link = parcel_get_fd(from, HOSTPORT_TAG);
+		hook[i]->prog = parcel_get_fd(from, HOSTPORT_TAG);
+	}
+	if (from->err) {
+		int ret = from->err;
+
+		free(hp);	/* the process ends, and nothing of the other's may be touched */
+		return ret;
+	}
+	*out = hp;
+	return 0;
+}
+
+/* Our own program in the place of the other process'. */
+static int replace(struct hostport *hp, const struct hostport_config *cfg, const char *prog, struct hook *hook, bool egress)
+{
+	struct hook new = *hook;
+	int ret = load(hp, cfg, prog, &new);
+
+	if (ret)
+		return ret;
+	if (new.link >= 0)
+		ret = hp->host->bpf_link_update(hp->host, new.link, new.prog);
+	else if (new.classifier)
+		ret = hp->host->tc_attach(hp->host, new.prog, egress ? hp->uplink : hp->ifindex, egress);
+	if (ret < 0) {
+		close(new.prog);
+		return ret;
+	}
+	close(hook->prog);
+	hook->prog = new.prog;
+	return 0;
+}
+
+int hostport_replace(struct hostport *hp, const struct hostport_config *cfg)
+{
+	int ret = replace(hp, cfg, "viaduct_in", &hp->in, false);
+
+	return ret ? ret : replace(hp, cfg, "viaduct_out", &hp->out, true);
+}
+
 void hostport_close(struct hostport *hp)
 {
 	if (!hp)

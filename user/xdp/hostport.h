@@ -10,6 +10,7 @@
 #include <stdint.h>
 
 #include "base/host_ops.h"
+#include "base/parcel.h"
 #include "xdp/fail.h"
 
 struct hostport;
@@ -31,6 +32,14 @@ struct hostport_config {
  */
 int hostport_open(const struct host_ops *host, const struct hostport_config *cfg, struct hostport **out,
 		  const struct fail *why);
+
+#define HOSTPORT_TAG 0x74736f68u	/* of its records in a parcel */
+/* For another process: tap, programs and how they are attached. */
+void hostport_save(const struct hostport *hp, struct parcel *to);
+/* The same in the other process. Return: 0 or -errno. */
+int hostport_adopt(const struct host_ops *host, struct parcel *from, struct hostport **out);
+/* This process' programs in the place of the other's, which is gone. Return: 0 or -errno: those go on. */
+int hostport_replace(struct hostport *hp, const struct hostport_config *cfg);
 
 /* Gives the host its way back, then removes both programs and the tap. NULL is fine. */
 void hostport_close(struct hostport *hp);

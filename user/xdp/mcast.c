@@ -71,6 +71,16 @@ static int set_option(int fd, int option, int value)
 	return setsockopt(fd, SOL_PACKET, option, &value, sizeof(value)) < 0 ? -errno : 0;
 }
 
+static int map_ring(struct mcast *m)
+{
+	void *ring = mmap(NULL, (size_t)SLOTS * m->slot_size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
+
+	if (ring == MAP_FAILED)
+		return -errno;
+	m->ring = ring;
+	return 0;
+}
+
 /* Filter and options first, the protocol last: not one wrong frame gets in. */
 static int configure(struct mcast *m, int ifindex)
 {
@@ -85,7 +95,6 @@ static int configure(struct mcast *m, int ifindex)
 		.sll_protocol = htons(ETH_P_ALL),
 		.sll_ifindex = ifindex,
 	};
-	void *ring;
 	int ret;
 
 	ret = set_filter(m->fd);
@@ -99,10 +108,9 @@ static int configure(struct mcast *m, int ifindex)
 		return ret;
 	if (setsockopt(m->fd, SOL_PACKET, PACKET_RX_RING, &req, sizeof(req)) < 0)
 		return -errno;
-	ring = mmap(NULL, (size_t)SLOTS * m->slot_size, PROT_READ | PROT_WRITE, MAP_SHARED, m->fd, 0);
-	if (ring == MAP_FAILED)
-		return -errno;
-	m->ring = ring;
+	ret = map_ring(m);
+	if (ret)
+		return ret;
 	return bind(m->fd, (struct sockaddr *)&sa, sizeof(sa)) < 0 ? -errno : 0;
 }
 
@@ -124,6 +132,47 @@ int mcast_open(const struct host_ops *host, int ifindex, uint32_t max_frame, str
 	}
 	*out = m;
 	return 0;
+}
+
+void mcast_save(const struct mcast *m, struct parcel *to)
+{
+	parcel_put(to, MCAST_TAG, &m->slot_size, sizeof(m->slot_size));
+	parcel_put_fd(to, MCAST_TAG, m->fd);
+}
+
+int mcast_adopt(struct parcel *from, struct mcast **out)
+{
+	struct mcast *m = calloc(1, sizeof(*m));
+	int ret;
+
+	if (!m)
+		return -ENOMEM;
+	parcel_get(from, MCAST_TAG, &m->slot_size, sizeof(m->slot_size));
+	m->fd = parcel_get_fd(from, MCAST_TAG);
+	ret = from->err;
+	if (!ret && (m->slot_size < 4096 || m->slot_size > BLOCK_SIZE || m->slot_size & (m->slot_size - 1)))
+		ret = -EPROTO;
+	if (!ret)
+		ret = map_ring(m);
+	if (ret) {
+		mcast_close(m);
+		return ret;
+	}
+	*out = m;
+	return 0;
+}
+
+void mcast_save_position(const struct mcast *m, struct parcel *to)
+{
+	parcel_put(to, MCAST_TAG, &m->next, sizeof(m->next));
+	parcel_put(to, MCAST_TAG, &m->stats, sizeof(m->stats));
+}
+
+void mcast_resume(struct mcast *m, struct parcel *from)
+{
+	parcel_get(from, MCAST_TAG, &m->next, sizeof(m->next));
+	parcel_get(from, MCAST_TAG, &m->stats, sizeof(m->stats));
+	m->next %= SLOTS;
 }
 
 void mcast_close(struct mcast *m)

@@ -9,6 +9,7 @@
 #define VIADUCT_XDP_MCAST_H
 
 #include "base/host_ops.h"
+#include "base/parcel.h"
 
 struct mcast_stats { uint64_t packets, kernel_drops, malformed; };
 
@@ -22,6 +23,14 @@ struct mcast;
  */
 int mcast_open(const struct host_ops *host, int ifindex, uint32_t max_frame, struct mcast **out);
 void mcast_close(struct mcast *m);
+
+#define MCAST_TAG 0x7473636du	/* of its records in a parcel */
+/* For another process: the socket. Then, once the worker stands still, where it is in the ring. */
+void mcast_save(const struct mcast *m, struct parcel *to);
+void mcast_save_position(const struct mcast *m, struct parcel *to);
+/* The same in the other process. Return: 0 or -errno. */
+int mcast_adopt(struct parcel *from, struct mcast **out);
+void mcast_resume(struct mcast *m, struct parcel *from);
 int mcast_fd(const struct mcast *m);	/* readable = frames wait */
 /* True when mcast_recv() would find something; no system call. */
 bool mcast_pending(const struct mcast *m);

@@ -353,12 +353,8 @@ static void *map_map(struct program *p, enum program_map map, size_t len)
 	return mem;
 }
 
-int program_publish(struct program *p, const struct fail *why)
+static int map_maps(struct program *p, const struct fail *why)
 {
-	const struct host_ops *host = p->host;
-	char path[192];
-	int ret, i;
-
 	p->maps.links = map_map(p, PROGRAM_LINKS, sizeof(struct vd_link) * (1 + VD_MAX_PORTS));
 	p->maps.flows = map_map(p, PROGRAM_FLOWS, sizeof(struct vd_flow) * p->queues * VD_FLOW_ROW);
 	p->maps.config = map_map(p, PROGRAM_CONFIG, sizeof(struct vd_config));
@@ -366,6 +362,18 @@ int program_publish(struct program *p, const struct fail *why)
 	p->maps.wire = map_map(p, PROGRAM_WIRE, sizeof(uint64_t) * VD_WIRE_SLOTS);
 	if (!p->maps.links || !p->maps.flows || !p->maps.limits || !p->maps.wire || !p->maps.config)
 		return fail_with(why, -ENOMEM, "cannot map the BPF maps: %s", strerror(errno));
+	return 0;
+}
+
+int program_publish(struct program *p, const struct fail *why)
+{
+	const struct host_ops *host = p->host;
+	char path[192];
+	int ret, i;
+
+	ret = map_maps(p, why);
+	if (ret)
+		return ret;
 	/* Alive before anybody can see it. */
 	p->maps.links[0].heartbeat_ns = clock_now();
 	for (i = 0; i < PROGRAM_PINNED; i++) {
@@ -381,6 +389,88 @@ int program_publish(struct program *p, const struct fail *why)
 	}
 	p->links_id = host->bpf_map_id(host, p->fds.map[PROGRAM_LINKS]);
 	return 0;
+}
+
+/* --- from one process to another -------------------------------------------------- */
+
+/* What the successor must know; no pointers. */
+struct program_saved {
+	uint32_t queues, mode, id;
+	uint32_t bound;
+	char dir[128];
+};
+
+void program_save(const struct program *p, struct parcel *to)
+{
+	struct program_saved s = { .queues = p->queues, .mode = p->mode, .id = p->id, .bound = p->bound };
+
+	memcpy(s.dir, p->dir, sizeof(s.dir));
+	parcel_put(to, PROGRAM_TAG, &s, sizeof(s));
+	parcel_put_fd(to, PROGRAM_TAG, p->link);
+	for (int i = 0; i < PROGRAM_MAPS; i++)
+		parcel_put_fd(to, PROGRAM_TAG, p->fds.map[i]);
+}
+
+/* Our own program over the maps that are there. */
+static int load_over(struct program *p, bool bound)
+{
+	const struct host_bpf_fds old = p->fds;
+	struct host_bpf_spec spec;
+	int ret;
+
+	make_spec(p, bound, &spec);
+	memset(spec.sizes, 0, sizeof(spec.sizes));	/* theirs */
+	for (int i = 0; i < PROGRAM_MAPS; i++)
+		spec.reuse[i] = (struct host_bpf_reuse){ map_name[i], old.map[i] };
+	ret = p->host->bpf_load(p->host, &spec, &p->fds);
+	if (ret) {
+		p->fds = old;
+		return ret;
+	}
+	for (int i = 0; i < PROGRAM_MAPS; i++)
+		close(old.map[i]);
+	p->bound = bound;
+	return 0;
+}
+
+int program_adopt(struct program *p, const struct host_ops *host, int ifindex, struct parcel *from,
+		  const struct fail *why)
+{
+	struct program_saved s;
+	int ret;
+
+	memset(p, 0, sizeof(*p));
+	parcel_get(from, PROGRAM_TAG, &s, sizeof(s));
+	p->host = host;
+	p->ifindex = ifindex;
+	p->attach = UPLINK_ATTACH_LINK;
+	p->queues = s.queues;
+	p->mode = s.mode;
+	p->id = s.id;
+	p->pinned = true;
+	memcpy(p->dir, s.dir, sizeof(p->dir));
+	p->dir[sizeof(p->dir) - 1] = '\0';
+	p->link = parcel_get_fd(from, PROGRAM_TAG);
+	p->fds.prog = -1;
+	for (int i = 0; i < HOST_BPF_MAPS; i++)
+		p->fds.map[i] = i < PROGRAM_MAPS ? parcel_get_fd(from, PROGRAM_TAG) : -1;
+	if (from->err)
+		return fail_with(why, from->err, "the running instance's state of the XDP program cannot be read");
+	ret = load_over(p, s.bound);
+	if (ret && s.bound)
+		ret = load_over(p, false);
+	if (ret)
+		return load_failed(ret, why);
+	return map_maps(p, why);
+}
+
+int program_replace(struct program *p)
+{
+	int ret = p->host->bpf_link_update(p->host, p->link, p->fds.prog);
+
+	if (!ret)
+		p->id = attached_id(p, NULL);
+	return ret;
 }
 
 void program_close(struct program *p)

@@ -7,6 +7,7 @@
 #define VIADUCT_XDP_PROGRAM_H
 
 #include "base/host_ops.h"
+#include "base/parcel.h"
 #include "viaduct_bpf.h"
 #include "xdp/fail.h"
 #include "xdp/uplink.h"
@@ -74,6 +75,23 @@ void program_detach(struct program *p);
 
 /* Maps the mmap-able maps and pins the public ones and the link. Return: 0 or -errno with a reason. */
 int program_publish(struct program *p, const struct fail *why);
+
+#define PROGRAM_TAG 0x676f7270u	/* of its records in a parcel */
+
+/* Everything another process needs to go on with it: link and maps. Attached by a link, not by the dispatcher. */
+void program_save(const struct program *p, struct parcel *to);
+
+/**
+ * program_adopt() - take what program_save() gave
+ *
+ * Loads the program of this process over the same maps; the other one stays attached until program_replace(), and
+ * nothing that anybody can see has changed. Return: 0 or -errno with a reason.
+ */
+int program_adopt(struct program *p, const struct host_ops *host, int ifindex, struct parcel *from,
+		  const struct fail *why);
+
+/* Puts the loaded program into the adopted link, in one step. Return: 0 or -errno: the other one goes on. */
+int program_replace(struct program *p);
 
 /* Detaches, unpins, removes the directory, frees. */
 void program_close(struct program *p);

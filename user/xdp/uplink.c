@@ -29,41 +29,14 @@
 #include "base/clock.h"
 #include "base/log.h"
 #include "base/node.h"
-#include "xdp/afxdp.h"
-#include "xdp/fail.h"
-#include "xdp/helpers.h"
 #include "xdp/hostport.h"
-#include "xdp/ifcheck.h"
-#include "xdp/linkmon.h"
-#include "xdp/program.h"
-#include "xdp/settings.h"
-#include "xdp/uplink.h"
+#include "xdp/uplink_internal.h"
 
 #define DEFAULT_RING 2048
 #define DEFAULT_FRAMES 4096
 #define MAX_RING 32768
 #define MAX_FRAMES (1u << 20)
 #define BIND_WAIT_NS (5 * NSEC_PER_SEC)
-
-struct uplink {
-	const struct host_ops *host;
-	struct uplink_config cfg;
-	struct uplink_info info;
-	struct linkmon *linkmon;
-	struct program program;
-	struct settings settings;
-	struct nicq *nicq;		/* [info.queues] */
-	uint32_t nopen;			/* nicqs that are set up */
-	int filter_fd;			/* holds the receive filter entries, sends uplink_send()'s; receives nothing */
-	uint8_t host_mac[UPLINK_HOST_MACS][6];
-	unsigned nhost;
-	int cpus;			/* possible CPUs: values of a per-CPU map entry */
-	struct vd_stats *percpu;	/* [cpus] */
-	uint32_t warned_mtu;
-	struct helpers helpers;
-	void (*on_link)(void *arg, const struct uplink_link *l);
-	void *on_link_arg;
-};
 
 struct rung {
 	enum vd_queue_mode mode;
@@ -346,7 +319,7 @@ static int open_filter(struct uplink *u, const struct fail *why)
 	return 0;
 }
 
-static int apply_settings(struct uplink *u, const struct fail *why)
+int uplink_apply_settings(struct uplink *u, const struct fail *why)
 {
 	struct uplink_info *info = &u->info;
 	int ret = settings_apply(&u->settings, &u->cfg, u->nicq, u->nopen, info, why);
@@ -380,8 +353,7 @@ static int fill_xskmap(struct uplink *u, const struct fail *why)
 	return 0;
 }
 
-/* Looks only; changes nothing. */
-static int look(struct uplink *u, struct loop *loop, struct ifcheck *c, const struct fail *why)
+int uplink_look(struct uplink *u, struct loop *loop, struct ifcheck *c, const struct fail *why)
 {
 	struct uplink_info *info = &u->info;
 	const struct linkmon_dev *d;
@@ -441,6 +413,17 @@ static int count_queues(struct uplink *u, struct ifcheck *c, const struct fail *
 	return u->nicq ? 0 : fail_with(why, -ENOMEM, "out of memory");
 }
 
+void uplink_settle(struct uplink *u)
+{
+	helpers_loaded(&u->helpers, u->program.bound, &u->cfg, &u->info);
+	u->info.node = node_of_memory(u->nicq[0].umem);
+	u->info.attach = u->cfg.attach;
+	linkmon_expect_program(u->linkmon, u->program.id, u->cfg.attach == UPLINK_ATTACH_DISPATCHER);
+	linkmon_on_change(u->linkmon, on_change, u);
+	sync_host_macs(u);
+	sync_config(u);
+}
+
 static int take(struct uplink *u, struct ifcheck *c, const struct fail *why)
 {
 	int ret;
@@ -458,18 +441,12 @@ static int take(struct uplink *u, struct ifcheck *c, const struct fail *why)
 	if (!ret)
 		ret = open_filter(u, why);
 	if (!ret)
-		ret = apply_settings(u, why);
+		ret = uplink_apply_settings(u, why);
 	if (ret)
 		return ret;
 	u->info.adopted = u->program.adopted;
 	u->info.links_id = u->program.links_id;
-	helpers_loaded(&u->helpers, u->program.bound, &u->cfg, &u->info);
-	u->info.node = node_of_memory(u->nicq[0].umem);
-	u->info.attach = u->cfg.attach;
-	linkmon_expect_program(u->linkmon, u->program.id, u->cfg.attach == UPLINK_ATTACH_DISPATCHER);
-	linkmon_on_change(u->linkmon, on_change, u);
-	sync_host_macs(u);
-	sync_config(u);
+	uplink_settle(u);
 	return fill_xskmap(u, why);
 }
 
@@ -486,7 +463,7 @@ int uplink_open(const struct host_ops *host, struct loop *loop, const struct upl
 	u->host = host;
 	u->cfg = *cfg;
 	u->filter_fd = -1;
-	ret = look(u, loop, &c, &why);
+	ret = uplink_look(u, loop, &c, &why);
 	if (!ret)
 		ret = take(u, &c, &why);
 	if (ret) {

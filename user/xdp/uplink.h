@@ -12,6 +12,7 @@
 
 #include "base/host_ops.h"
 #include "base/loop.h"
+#include "base/parcel.h"
 #include "viaduct_limit.h"
 #include "xdp/nicq.h"
 
@@ -123,6 +124,29 @@ int uplink_open(const struct host_ops *host, struct loop *loop, const struct upl
 		struct uplink **out, char *err, size_t errlen);
 /* Detaches, restores NIC settings, removes the pins and their directory. Workers must be stopped. NULL is fine. */
 void uplink_close(struct uplink *u);
+
+/**
+ * uplink_save() - for another process: all that lasts
+ *
+ * The workers may go on. Return: 0 or -errno with a reason.
+ */
+int uplink_save(const struct uplink *u, struct parcel *to, const struct fail *why);
+/* What changes with every packet. The workers stand still, and do so until the other process has it, or this one goes on. */
+int uplink_save_frames(struct uplink *u, struct parcel *to);
+
+/**
+ * uplink_adopt() - take what uplink_save() gave
+ * @cfg: must ask for the same uplink; else it is refused with the option's name in the reason
+ *
+ * Changes nothing outside this process. After a failure the process is to end without uplink_close(): it is the other's.
+ * Return: 0 or -errno with a reason.
+ */
+int uplink_adopt(const struct host_ops *host, struct loop *loop, const struct uplink_config *cfg, struct parcel *from,
+		 struct uplink **out, const struct fail *why);
+/* Takes what uplink_save_frames() gave. Return: 0 or -errno. */
+int uplink_resume(struct uplink *u, struct parcel *from);
+/* The other process is out: our program, our settings, and the maps kept from here on. */
+void uplink_commit(struct uplink *u);
 
 uint32_t uplink_queues(const struct uplink *u);
 struct nicq *uplink_nicq(struct uplink *u, uint32_t queue);
