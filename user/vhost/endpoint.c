@@ -420,20 +420,26 @@ static void again_due(struct loop_timer *t)
 	conn_open(e, fd);
 }
 
+static void note_socket_file(struct endpoint *e)
+{
+	struct stat st;
+
+	if (lstat(e->cfg.path, &st) == 0) {
+		e->dev = st.st_dev;
+		e->ino = st.st_ino;
+	}
+}
+
 static int start_listening(struct endpoint *e)
 {
 	const struct endpoint_config *c = &e->cfg;
-	struct stat st;
 	int fd, ret;
 
 	fd = e->host->unix_listen(e->host, c->path, c->mode ? c->mode : 0600, c->uid, c->gid);
 	if (fd < 0)
 		return fd;
 	e->listener.fd = fd;
-	if (lstat(c->path, &st) == 0) {
-		e->dev = st.st_dev;
-		e->ino = st.st_ino;
-	}
+	note_socket_file(e);
 	ret = loop_add(e->loop, &e->listener, EPOLLIN);
 	if (ret < 0) {
 		e->host->unlink(e->host, c->path);
@@ -442,15 +448,13 @@ static int start_listening(struct endpoint *e)
 	return ret;
 }
 
-int endpoint_open(struct loop *loop, const struct host_ops *host, const struct endpoint_config *cfg,
-		  const struct session_ops *session_ops, const struct endpoint_events *events, void *ctx,
-		  struct endpoint **out)
+static struct endpoint *make(struct loop *loop, const struct host_ops *host, const struct endpoint_config *cfg,
+			     const struct session_ops *session_ops, const struct endpoint_events *events, void *ctx)
 {
 	struct endpoint *e = calloc(1, sizeof(*e));
-	int ret;
 
 	if (!e)
-		return -ENOMEM;
+		return NULL;
 	e->loop = loop;
 	e->host = host;
 	e->cfg = *cfg;
@@ -465,6 +469,18 @@ int endpoint_open(struct loop *loop, const struct host_ops *host, const struct e
 	e->again = (struct loop_timer){ .fn = again_due, .arg = e };
 	e->begun = (struct loop_timer){ .fn = begun_due, .arg = e };
 	e->unread = (struct loop_timer){ .fn = unread_due, .arg = e };
+	return e;
+}
+
+int endpoint_open(struct loop *loop, const struct host_ops *host, const struct endpoint_config *cfg,
+		  const struct session_ops *session_ops, const struct endpoint_events *events, void *ctx,
+		  struct endpoint **out)
+{
+	struct endpoint *e = make(loop, host, cfg, session_ops, events, ctx);
+	int ret;
+
+	if (!e)
+		return -ENOMEM;
 	switch (cfg->role) {
 	case ENDPOINT_SERVER:
 		ret = start_listening(e);
@@ -529,4 +545,94 @@ void endpoint_peer(const struct endpoint *e, pid_t *pid, uid_t *uid)
 const struct endpoint_stats *endpoint_stats(const struct endpoint *e)
 {
 	return &e->stats;
+}
+
+/* --- from one process to another -------------------------------------------------- */
+
+#define TAG 0x6f706e65u		/* "enpo" */
+
+/* No pointers. A message that is half there goes along, and so does an answer that is not yet out. */
+struct endpoint_saved {
+	uint32_t role, connected;
+	uint64_t backoff_ns, since_ns, begun_ns, unread_ns;
+	struct endpoint_stats stats;
+	int32_t pid;
+	uint32_t uid;
+	struct inbox in;
+	struct outbox out;
+};
+
+void endpoint_save(const struct endpoint *e, struct parcel *to)
+{
+	struct endpoint_saved s = {
+		.role = e->cfg.role, .connected = e->conn.fd >= 0, .backoff_ns = e->backoff_ns, .since_ns = e->since_ns,
+		.begun_ns = e->begun.due_ns, .unread_ns = e->unread.due_ns, .stats = e->stats, .pid = e->pid,
+		.uid = e->uid, .in = e->in, .out = e->out,
+	};
+
+	parcel_put(to, TAG, &s, sizeof(s));
+	parcel_put_fd(to, TAG, e->listener.fd);
+	parcel_put_fd(to, TAG, e->conn.fd);
+	for (unsigned i = 0; i < e->in.nfds; i++)
+		parcel_put_fd(to, TAG, e->in.fds[i]);
+	if (s.connected)
+		session_save(e->session, to);
+}
+
+static int adopt_connection(struct endpoint *e, const struct endpoint_saved *s, struct parcel *from)
+{
+	int ret;
+
+	if (s->in.nfds > VHOST_USER_MAX_FDS || s->out.len > sizeof(s->out.bytes) || s->out.sent > s->out.len ||
+	    s->in.got >= HDR_LEN + VHOST_USER_PAYLOAD_MAX || e->conn.fd < 0)
+		return -EPROTO;
+	e->in = s->in;
+	e->out = s->out;
+	for (unsigned i = 0; i < e->in.nfds; i++)
+		e->in.fds[i] = parcel_get_fd(from, TAG);
+	ret = session_adopt(&e->cfg.session, e->session_ops, e->ctx, from, &e->session);
+	if (ret)
+		return ret;
+	if (s->begun_ns)
+		loop_timer_set(e->loop, &e->begun, s->begun_ns);
+	if (s->unread_ns)
+		loop_timer_set(e->loop, &e->unread, s->unread_ns);
+	return loop_add(e->loop, &e->conn, (e->out.len ? EPOLLOUT : EPOLLIN) | EPOLLRDHUP);
+}
+
+int endpoint_adopt(struct loop *loop, const struct host_ops *host, const struct endpoint_config *cfg,
+		   const struct session_ops *session_ops, const struct endpoint_events *events, void *ctx,
+		   struct parcel *from, struct endpoint **out)
+{
+	struct endpoint *e = make(loop, host, cfg, session_ops, events, ctx);
+	struct endpoint_saved s;
+	int ret;
+
+	if (!e)
+		return -ENOMEM;
+	parcel_get(from, TAG, &s, sizeof(s));
+	e->listener.fd = parcel_get_fd(from, TAG);
+	e->conn.fd = parcel_get_fd(from, TAG);
+	if (from->err || s.role != cfg->role || (cfg->role == ENDPOINT_SERVER) != (e->listener.fd >= 0))
+		return -EPROTO;		/* the process ends: nothing is given back */
+	e->backoff_ns = s.backoff_ns;
+	e->since_ns = s.since_ns;
+	e->stats = s.stats;
+	e->pid = s.pid;
+	e->uid = s.uid;
+	ret = s.connected ? adopt_connection(e, &s, from) : 0;
+	if (!ret && e->listener.fd >= 0) {
+		note_socket_file(e);
+		ret = loop_add(loop, &e->listener, EPOLLIN);
+	} else if (!ret && !s.connected) {
+		loop_timer_set(loop, &e->again, clock_now());
+	}
+	if (!ret)
+		*out = e;
+	return ret;
+}
+
+int endpoint_resume(struct endpoint *e)
+{
+	return e->session ? session_resume(e->session) : 0;
 }

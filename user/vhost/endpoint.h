@@ -39,6 +39,23 @@ struct endpoint;
 int endpoint_open(struct loop *loop, const struct host_ops *host, const struct endpoint_config *cfg,
 		  const struct session_ops *session_ops, const struct endpoint_events *events, void *ctx,
 		  struct endpoint **out);
+
+/* For another process: socket, connection and session. Where the rings are is not in it. */
+void endpoint_save(const struct endpoint *e, struct parcel *to);
+/**
+ * endpoint_adopt() - take what endpoint_save() gave
+ * @cfg: as the other process had it
+ *
+ * No event is told: the connection was there before. Rings run only from endpoint_resume() on. After a failure the process
+ * is to end, for everything is the other's still. Return: 0, -EOPNOTSUPP (complained of) when the front-end uses what
+ * @cfg does not offer, or another -errno.
+ */
+int endpoint_adopt(struct loop *loop, const struct host_ops *host, const struct endpoint_config *cfg,
+		   const struct session_ops *session_ops, const struct endpoint_events *events, void *ctx,
+		   struct parcel *from, struct endpoint **out);
+/* Calls ring_resume() for each running ring. Return: 0 or its error. */
+int endpoint_resume(struct endpoint *e);
+
 /* Closes the connection and the listener, unlinks the path (server). NULL is fine. */
 void endpoint_close(struct endpoint *e);
 /* Drops the connection only, from outside a callback chain (for example on broken memory). */

@@ -16,6 +16,7 @@
 
 #include <linux/virtio_net.h>
 
+#include "base/parcel.h"
 #include "ring/gmem.h"
 #include "ring/virtq.h"
 #include "vhost_user.h"
@@ -35,6 +36,11 @@ struct session_config {
 struct session_ops {
 	/* Ring becomes ready; takes the ring's lock inside. Fds stay the session's. */
 	int (*ring_start)(void *ctx, unsigned index, const struct virtq_config *cfg);
+	/*
+	 * A ring that ran in another process, which stands still: as ring_start(), but nothing of the ring is touched, and
+	 * where it is the callee knows. Only for session_resume().
+	 */
+	int (*ring_resume)(void *ctx, unsigned index, const struct virtq_config *cfg);
 	/* Stops it and returns its base; after return no worker is inside. Never fails. */
 	uint32_t (*ring_stop)(void *ctx, unsigned index);
 	/* SET_VRING_ENABLE, or all rings at once without bit 30. */
@@ -93,6 +99,19 @@ struct session;
 
 int session_create(const struct session_config *cfg, const struct session_ops *ops, void *ctx,
 		   struct session **out);
+/* For another process: everything the front-end has told, its fds and its memory. */
+void session_save(const struct session *s, struct parcel *to);
+/**
+ * session_adopt() - take what session_save() gave
+ * @cfg: as in the other process; when it offers less than the front-end has acked: -EOPNOTSUPP, complained of by name
+ *
+ * No ring runs yet. After a failure the process is to end: everything is the other's. Return: 0 or -errno.
+ */
+int session_adopt(const struct session_config *cfg, const struct session_ops *ops, void *ctx, struct parcel *from,
+		  struct session **out);
+/* Calls ring_resume() for every ring that ran. Return: 0 or its error. */
+int session_resume(struct session *s);
+
 /* Stops all rings, closes all fds, drops the memory. NULL is fine. */
 void session_destroy(struct session *s);
 

@@ -1,0 +1,164 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * A session goes from one process to another: what the front-end has told, the
+ * fds it gave, its memory. The memory is mapped anew there; the mark of broken
+ * memory does not go along, for a truncated file breaks the new mapping, too.
+ *
+ * Where the rings are is not known before the workers of the old process stand
+ * still; so rings are taken in two steps: described by session_adopt(), run by
+ * session_resume().
+ */
+#include <errno.h>
+#include <stddef.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "vhost/bits.h"
+#include "vhost/session_internal.h"
+
+#define TAG 0x73736573u		/* "sess" */
+
+static void save_memory(const struct session *s, struct parcel *to)
+{
+	const uint32_t n = s->mem ? gmem_regions(s->mem) : 0;
+
+	parcel_put(to, TAG, &n, sizeof(n));
+	for (uint32_t i = 0; i < n; i++) {
+		struct gmem_desc d;
+		int fd;
+
+		gmem_region(s->mem, i, &d, &fd);
+		parcel_put(to, TAG, &d, sizeof(d));
+		parcel_put_fd(to, TAG, fd);
+	}
+}
+
+static void save_log(const struct session *s, struct parcel *to)
+{
+	uint64_t at[2] = { 0 };		/* size, offset; bytes */
+	int fd = s->log ? dirty_export(s->log, &at[0], &at[1]) : -1;
+
+	parcel_put(to, TAG, at, sizeof(at));
+	parcel_put_fd(to, TAG, fd);
+}
+
+void session_save(const struct session *s, struct parcel *to)
+{
+	const struct session_state *st = &s->st;
+
+	parcel_put(to, TAG, st, offsetof(struct session_state, ring) + st->rings * sizeof(st->ring[0]));
+	for (unsigned i = 0; i < st->rings; i++) {
+		parcel_put_fd(to, TAG, st->ring[i].kickfd);
+		parcel_put_fd(to, TAG, st->ring[i].callfd);
+		parcel_put_fd(to, TAG, st->ring[i].errfd);
+	}
+	parcel_put_fd(to, TAG, st->channel);
+	save_memory(s, to);
+	save_log(s, to);
+}
+
+static int adopt_memory(struct session *s, struct parcel *from)
+{
+	struct gmem_desc *desc;
+	uint32_t n;
+	int *fd, ret;
+
+	parcel_get(from, TAG, &n, sizeof(n));
+	if (from->err || n > GMEM_MAX_REGIONS)
+		return -EPROTO;
+	if (!n)
+		return 0;
+	desc = calloc(n, sizeof(*desc));
+	fd = calloc(n, sizeof(*fd));
+	for (uint32_t i = 0; desc && fd && i < n; i++) {
+		parcel_get(from, TAG, &desc[i], sizeof(desc[i]));
+		fd[i] = parcel_get_fd(from, TAG);
+	}
+	ret = !desc || !fd ? -ENOMEM : from->err ? from->err : gmem_create(desc, fd, n, &s->mem);
+	free(desc);
+	free(fd);
+	return ret;
+}
+
+static int adopt_log(struct session *s, struct parcel *from)
+{
+	uint64_t at[2];
+	int fd;
+
+	parcel_get(from, TAG, at, sizeof(at));
+	fd = parcel_get_fd(from, TAG);
+	if (from->err || fd < 0)
+		return from->err;
+	return dirty_create(fd, at[0], at[1], &s->log);
+}
+
+static int adopt_state(struct session *s, struct parcel *from)
+{
+	const size_t fixed = offsetof(struct session_state, ring);
+	const struct session_state *st;
+	size_t len;
+
+	st = parcel_take(from, TAG, &len);
+	if (!st || len < fixed || len > sizeof(s->st))
+		return -EPROTO;
+	memcpy(&s->st, st, len);
+	if (s->st.rings != 2 * s->cfg.max_pairs || len != fixed + s->st.rings * sizeof(s->st.ring[0]))
+		return -EPROTO;
+	for (unsigned i = 0; i < s->st.rings; i++) {
+		s->st.ring[i].kickfd = parcel_get_fd(from, TAG);
+		s->st.ring[i].callfd = parcel_get_fd(from, TAG);
+		s->st.ring[i].errfd = parcel_get_fd(from, TAG);
+	}
+	s->st.channel = parcel_get_fd(from, TAG);
+	return from->err;
+}
+
+/* Features that this configuration or version does not offer, but the front-end uses. */
+static int check_offer(struct session *s)
+{
+	const uint64_t bits = s->st.features & ~s->cfg.features;
+	const uint64_t protocol = s->st.protocol_features & ~s->cfg.protocol_features;
+	char list[128];
+
+	if (!bits && !protocol)
+		return 0;
+	bits_text(bits ? bits : protocol, bits ? bits_feature : bits_protocol, list, sizeof(list));
+	session_complain(s, "the front-end uses what is not offered any more: %s", list);
+	return -EOPNOTSUPP;
+}
+
+int session_adopt(const struct session_config *cfg, const struct session_ops *ops, void *ctx, struct parcel *from,
+		  struct session **out)
+{
+	struct session *s;
+	int ret = session_create(cfg, ops, ctx, &s);
+
+	if (ret)
+		return ret;
+	ret = adopt_state(s, from);
+	if (!ret)
+		ret = adopt_memory(s, from);
+	if (!ret)
+		ret = adopt_log(s, from);
+	if (!ret)
+		ret = check_offer(s);
+	/* On failure the process is to end: rings and fds are the other's, and stay. */
+	if (!ret)
+		*out = s;
+	return ret;
+}
+
+int session_resume(struct session *s)
+{
+	struct virtq_config cfg;
+	int ret = 0;
+
+	for (unsigned i = 0; i < s->st.rings && !ret; i++) {
+		if (!s->st.ring[i].started)
+			continue;
+		ret = session_ring_config(s, i, s->mem, &cfg);
+		if (!ret)
+			ret = s->ops->ring_resume(s->ctx, i, &cfg);
+	}
+	return ret;
+}
