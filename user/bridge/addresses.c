@@ -37,6 +37,13 @@ static void take_out(struct bridge *b, struct port *p, uint64_t mac)
 		uplink_hw_steer(b->uplink, addr, 0, false);
 }
 
+/* With rules of the NIC's own a guest's frames come by one NIC queue; without, by any, and that works, too. */
+static void steer(struct bridge *b, const struct port *p, const uint8_t addr[MAC_LEN])
+{
+	if (b->cfg.uplink.hw_steer)
+		uplink_hw_steer(b->uplink, addr, p->index % b->queues, true);
+}
+
 static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kind kind)
 {
 	uint8_t addr[MAC_LEN];
@@ -56,10 +63,19 @@ static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kin
 		take_out(b, p, mac);
 		return ret;
 	}
-	/* With rules of the NIC's own a guest's frames come by one NIC queue; without, by any, and that works, too. */
-	if (b->cfg.uplink.hw_steer)
-		uplink_hw_steer(b->uplink, addr, p->index % b->queues, true);
+	steer(b, p, addr);
 	return 0;
+}
+
+void addresses_steer(struct bridge *b)
+{
+	uint8_t addr[MAC_LEN];
+
+	for (uint32_t i = 0; i < b->nports; i++)
+		for (unsigned k = 0; b->port[i] && k < b->port[i]->nmac; k++) {
+			mac_store(b->port[i]->mac[k], addr);
+			steer(b, b->port[i], addr);
+		}
 }
 
 /* Off the port's list, and out of the tables. */

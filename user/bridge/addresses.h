@@ -34,4 +34,7 @@ void addresses_announced(struct bridge *b, struct port *p, const uint8_t mac[6])
 /* Handles what the workers ask to learn. */
 void addresses_learn(struct bridge *b);
 
+/* Enters the NIC's rules for all addresses anew (--hw-steer). */
+void addresses_steer(struct bridge *b);
+
 #endif

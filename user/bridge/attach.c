@@ -9,6 +9,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
@@ -166,6 +167,26 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 	return 0;
 }
 
+/* As op_ring_start(), where it was in another process: nothing of the ring is touched. */
+static int op_ring_resume(void *ctx, unsigned index, const struct virtq_config *cfg)
+{
+	struct port *p = ctx;
+	struct virtq *vq = port_vq(p, index);
+	struct virtq_config c = *cfg;
+	int ret;
+
+	c.dir = index & 1 ? VIRTQ_TX : VIRTQ_RX;
+	c.max_frame = max_frame(p->bridge);
+	if (c.dir == VIRTQ_TX && c.kickfd >= 0) {
+		ret = worker_kickfd(bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues),
+				    bridge_tx(p->bridge, p, index / 2), c.kickfd, true);
+		if (ret)
+			return ret;
+	}
+	follow_memory(p, c.desc);
+	return virtq_restore(vq, &c, &p->moved[index]);
+}
+
 static uint32_t op_ring_stop(void *ctx, unsigned index)
 {
 	struct port *p = ctx;
@@ -311,6 +332,7 @@ static void op_complaint(void *ctx, const char *text)
 
 static const struct session_ops session_ops = {
 	.ring_start = op_ring_start,
+	.ring_resume = op_ring_resume,
 	.ring_stop = op_ring_stop,
 	.ring_enable = op_ring_enable,
 	.ring_call = op_ring_call,
@@ -352,9 +374,9 @@ static const struct endpoint_events endpoint_events = {
 	.disconnected = on_disconnected,
 };
 
-int attach_open(struct bridge *b, struct port *p)
+static void endpoint_config(const struct port *p, struct endpoint_config *cfg)
 {
-	struct endpoint_config cfg = {
+	*cfg = (struct endpoint_config){
 		.role = p->cfg.role,
 		.mode = p->cfg.perm,
 		.uid = p->cfg.owner,
@@ -367,9 +389,58 @@ int attach_open(struct bridge *b, struct port *p)
 		},
 	};
 
+	memcpy(cfg->path, p->cfg.socket, sizeof(cfg->path));
+}
+
+int attach_open(struct bridge *b, struct port *p)
+{
+	struct endpoint_config cfg;
+
 	p->bridge = b;
-	memcpy(cfg.path, p->cfg.socket, sizeof(cfg.path));
+	endpoint_config(p, &cfg);
 	return endpoint_open(b->loop, b->host, &cfg, &session_ops, &endpoint_events, p, &p->endpoint);
+}
+
+int attach_adopt(struct bridge *b, struct port *p, struct parcel *from)
+{
+	struct endpoint_config cfg;
+
+	endpoint_config(p, &cfg);
+	return endpoint_adopt(b->loop, b->host, &cfg, &session_ops, &endpoint_events, p, from, &p->endpoint);
+}
+
+#define TAG 0x676e6972u		/* "ring" */
+
+void attach_save_rings(struct port *p, struct parcel *to)
+{
+	struct virtq_saved s;
+
+	for (unsigned i = 0; i < 2 * p->pairs; i++) {
+		virtq_save(port_vq(p, i), &s);
+		parcel_put(to, TAG, &s, sizeof(s));
+	}
+}
+
+int attach_resume(struct port *p, struct parcel *from)
+{
+	int ret = 0;
+
+	p->moved = calloc(2 * p->pairs, sizeof(*p->moved));
+	if (!p->moved)
+		return -ENOMEM;
+	for (unsigned i = 0; i < 2 * p->pairs && !ret; i++) {
+		struct virtq *vq = port_vq(p, i);
+
+		ret = parcel_get(from, TAG, &p->moved[i], sizeof(p->moved[i]));
+		vq->enabled = p->moved[i].enabled;	/* of those that do not run, too */
+		vq->broken = p->moved[i].broken;
+		vq->stats = p->moved[i].stats;
+	}
+	if (!ret)
+		ret = endpoint_resume(p->endpoint);
+	free(p->moved);
+	p->moved = NULL;
+	return ret;
 }
 
 void attach_offer(struct port *p)

@@ -14,6 +14,13 @@ void attach_close(struct port *p);
 /* Its configuration has changed: what the next front-end is offered. */
 void attach_offer(struct port *p);
 
+/* The port's socket and connection come from another process (endpoint_save()). 0 or -errno: see endpoint_adopt(). */
+int attach_adopt(struct bridge *b, struct port *p, struct parcel *from);
+/* Where its rings stand. Workers stand still. */
+void attach_save_rings(struct port *p, struct parcel *to);
+/* The rings of an adopted connection go on there, once workers run. Touches nothing of them. 0 or -errno. */
+int attach_resume(struct port *p, struct parcel *from);
+
 /* Recomputes link state and steering of a port from its rings and tells map, program and listeners. */
 void attach_update(struct port *p);
 

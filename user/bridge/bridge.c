@@ -20,6 +20,7 @@
 #include "bridge/addresses.h"
 #include "bridge/attach.h"
 #include "bridge/bridge.h"
+#include "bridge/bridge_parts.h"
 #include "bridge/kept.h"
 #include "bridge/links.h"
 #include "bridge/ports.h"
@@ -110,14 +111,14 @@ static void on_tick(struct loop_timer *t)
 	loop_timer_set(b->loop, &b->tick, now + BRIDGE_TICK_NS);
 }
 
-static int make_datapaths(struct bridge *b)
+int bridge_make_datapaths(struct bridge *b, struct vd_flow *flows)
 {
 	b->queues = uplink_queues(b->uplink);
 	b->dp = calloc(b->queues, sizeof(*b->dp));
 	if (!b->dp)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < b->queues; i++) {
-		struct vd_flow *flow = &uplink_maps(b->uplink)->flows[(size_t)i * VD_FLOW_ROW];
+		struct vd_flow *flow = &flows[(size_t)i * VD_FLOW_ROW];
 		int ret;
 
 		node_prefer(node_of_memory(uplink_nicq(b->uplink, i)->umem));
@@ -146,12 +147,10 @@ static int open_host_port(struct bridge *b)
 		log_warn("the host and the guests will not reach each other: %s", text);
 		return 0;
 	}
-	for (uint32_t i = 0; i < b->queues; i++)
-		b->dp[i]->host_fd = hostport_fd(b->host_port);
-	return worker_add_host(&b->worker[0], hostport_fd(b->host_port));
+	return bridge_join_host(b);
 }
 
-static int make_workers(struct bridge *b)
+int bridge_make_workers(struct bridge *b)
 {
 	uint32_t n = b->cfg.cpus ? b->cfg.ncpus : 1;
 	int ret = 0;
@@ -168,22 +167,29 @@ static int make_workers(struct bridge *b)
 		if (ret)
 			return ret;
 	}
-	for (uint32_t i = 0; i < b->queues && !ret; i++) {
+	for (uint32_t i = 0; i < b->queues && !ret; i++)
 		ret = worker_add(bridge_worker_of(b, i), b->dp[i]);
-		if (!ret)
-			ret = uplink_queue_info(b->uplink, i, i % n);
-	}
-	if (!ret)
-		ret = worker_add_mcast(&b->worker[0], b->mcast);
-	if (!ret)
-		ret = open_host_port(b);
-	for (uint32_t i = 0; i < n && !ret; i++)
+	return ret ? ret : worker_add_mcast(&b->worker[0], b->mcast);
+}
+
+int bridge_join_host(struct bridge *b)
+{
+	for (uint32_t i = 0; i < b->queues; i++)
+		b->dp[i]->host_fd = hostport_fd(b->host_port);
+	return worker_add_host(&b->worker[0], hostport_fd(b->host_port));
+}
+
+int bridge_start_workers(struct bridge *b)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; i < b->nworkers && !ret; i++)
 		ret = worker_start(&b->worker[i]);
 	return ret;
 }
 
 /* Without it a guest with packed rings has to reset its device after a kill, and everything else works. */
-static void open_kept(struct bridge *b)
+void bridge_open_kept(struct bridge *b)
 {
 	int ret = b->cfg.kept ? kept_open(b->host, b->cfg.kept, &b->kept) : 0;
 
@@ -192,56 +198,68 @@ static void open_kept(struct bridge *b)
 			 b->cfg.kept, strerror(-ret));
 }
 
+int bridge_tell_queues(struct bridge *b)
+{
+	int ret = 0;
+
+	for (uint32_t i = 0; i < b->queues && !ret; i++)
+		ret = uplink_queue_info(b->uplink, i, i % b->nworkers);
+	return ret;
+}
+
+void bridge_begin(struct bridge *b)
+{
+	uplink_on_link(b->uplink, on_link, b);
+	b->tick = (struct loop_timer){ .fn = on_tick, .arg = b };
+	on_tick(&b->tick);
+}
+
 static int start(struct bridge *b, const struct fail *why)
 {
 	int ret;
 
-	b->learn_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-	if (b->learn_fd < 0)
-		return fail_with(why, -errno, "eventfd: %s", strerror(errno));
-	b->learn_watch = (struct loop_watch){ .fd = b->learn_fd, .fn = on_learn, .arg = b };
-	ret = loop_add(b->loop, &b->learn_watch, EPOLLIN);
-	if (!ret)
-		ret = uplink_open(b->host, b->loop, &b->cfg.uplink, &b->uplink, why->text, why->len);
+	ret = uplink_open(b->host, b->loop, &b->cfg.uplink, &b->uplink, why->text, why->len);
 	if (ret)
 		return ret;
 	ret = mcast_open(b->host, uplink_link(b->uplink)->ifindex, uplink_info(b->uplink)->max_frame, &b->mcast);
 	if (ret)
 		return fail_with(why, ret, "cannot receive broadcasts of %s: %s", b->cfg.uplink.ifname,
 			    strerror(-ret));
-	ret = make_datapaths(b);
+	ret = bridge_make_datapaths(b, uplink_maps(b->uplink)->flows);
 	if (!ret) {
 		set_room(b, uplink_link(b->uplink)->mtu);
 		links_heartbeat(b, clock_now());
-		ret = make_workers(b);
+		ret = bridge_make_workers(b);
 	}
+	if (!ret)
+		ret = bridge_tell_queues(b);
+	if (!ret)
+		ret = open_host_port(b);
+	if (!ret)
+		ret = bridge_start_workers(b);
 	if (ret)
 		return fail_with(why, ret, "cannot set up the workers: %s", strerror(-ret));
 	links_set_uplink(b, uplink_link(b->uplink));
 	for (uint32_t i = 0; i < b->queues; i++)
 		WRITE_ONCE(b->dp[i]->uplink_up, uplink_maps(b->uplink)->links[0].up);
-	uplink_on_link(b->uplink, on_link, b);
 	addresses_host(b);
-	open_kept(b);
+	bridge_open_kept(b);
 	ret = bridge_ports_open(b, why->text, why->len);
 	if (ret)
 		return ret;
 	kept_confirm(b->kept);
-	b->tick = (struct loop_timer){ .fn = on_tick, .arg = b };
-	on_tick(&b->tick);
+	bridge_begin(b);
 	return 0;
 }
 
-int bridge_open(const struct host_ops *host, struct loop *loop, const struct bridge_config *cfg,
-		void (*event)(void *arg, const struct bridge_event *ev), void *event_arg, struct bridge **out,
-		char *err, size_t errlen)
+int bridge_create(const struct host_ops *host, struct loop *loop, const struct bridge_config *cfg,
+		  void (*event)(void *arg, const struct bridge_event *ev), void *event_arg, struct bridge **out,
+		  const struct fail *why)
 {
-	const struct fail why = { err, errlen };
 	struct bridge *b = calloc(1, sizeof(*b));
-	int ret;
 
 	if (!b)
-		return fail_with(&why, -ENOMEM, "out of memory");
+		return fail_with(why, -ENOMEM, "out of memory");
 	b->host = host;
 	b->loop = loop;
 	b->cfg = *cfg;
@@ -249,15 +267,30 @@ int bridge_open(const struct host_ops *host, struct loop *loop, const struct bri
 	b->cfg.uplink.ncpus = cfg->cpus ? cfg->ncpus : 0;
 	b->event = event;
 	b->event_arg = event_arg;
-	b->learn_fd = -1;
 	b->started_ns = clock_now();
-	ret = start(b, &why);
-	if (ret) {
-		bridge_close(b);
-		return ret;
-	}
 	*out = b;
-	return 0;
+	b->learn_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+	if (b->learn_fd < 0)
+		return fail_with(why, -errno, "eventfd: %s", strerror(errno));
+	b->learn_watch = (struct loop_watch){ .fd = b->learn_fd, .fn = on_learn, .arg = b };
+	return loop_add(b->loop, &b->learn_watch, EPOLLIN);
+}
+
+int bridge_open(const struct host_ops *host, struct loop *loop, const struct bridge_config *cfg,
+		void (*event)(void *arg, const struct bridge_event *ev), void *event_arg, struct bridge **out,
+		char *err, size_t errlen)
+{
+	const struct fail why = { err, errlen };
+	struct bridge *b = NULL;
+	int ret = bridge_create(host, loop, cfg, event, event_arg, &b, &why);
+
+	if (!ret)
+		ret = start(b, &why);
+	if (ret)
+		bridge_close(b);
+	else
+		*out = b;
+	return ret;
 }
 
 void bridge_close(struct bridge *b)

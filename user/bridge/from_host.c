@@ -1,4 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
@@ -165,4 +166,70 @@ void from_host(struct from_host *h, struct datapath *dp, uint64_t now_ns, struct
 		if (h->queue[i].n)
 			res->work += hand_over(h, dp, i, now_ns);
 	res->waiting |= h->nfree < FROM_HOST_SLOTS;
+}
+
+/* --- from one process to another -------------------------------------------------- */
+
+#define TAG 0x74736866u		/* "fhst" */
+
+struct from_host_saved {
+	uint32_t waiting;
+	uint64_t packets, bytes, dropped;
+};
+
+struct from_host_packet {
+	uint32_t port, len;
+	uint64_t when_ns;
+	struct virtio_net_hdr_v1 hdr;
+	struct dp_fwd fwd;
+};
+
+void from_host_save(const struct from_host *h, struct parcel *to)
+{
+	const struct from_host_saved s = {
+		.waiting = FROM_HOST_SLOTS - h->nfree, .packets = h->packets, .bytes = h->bytes, .dropped = h->dropped,
+	};
+
+	parcel_put(to, TAG, &s, sizeof(s));
+	for (uint32_t port = 0; s.waiting && port < VD_MAX_PORTS; port++)
+		for (unsigned i = 0; i < h->queue[port].n; i++) {
+			const uint8_t slot = h->queue[port].slot[i];
+			const struct from_host_packet p = {
+				.port = port, .len = h->pkt[slot].len, .when_ns = h->when_ns[slot],
+				.hdr = h->pkt[slot].hdr, .fwd = h->fwd[slot],
+			};
+
+			parcel_put(to, TAG, &p, sizeof(p));
+			parcel_put(to, TAG, h->slot[slot].data, p.len);
+		}
+}
+
+int from_host_resume(struct from_host *h, struct parcel *from)
+{
+	struct from_host_saved s;
+
+	parcel_get(from, TAG, &s, sizeof(s));
+	h->packets = s.packets;
+	h->bytes = s.bytes;
+	h->dropped = s.dropped;
+	while (s.waiting--) {
+		struct from_host_packet p;
+		uint8_t slot;
+
+		if (parcel_get(from, TAG, &p, sizeof(p)))
+			return from->err;
+		if (p.port >= VD_MAX_PORTS || p.len > sizeof(h->slot[0].data) || !h->nfree)
+			return -EPROTO;
+		slot = h->free[--h->nfree];
+		if (parcel_get(from, TAG, h->slot[slot].data, p.len))
+			return from->err;
+		h->piece[slot] = (struct iovec){ h->slot[slot].data, p.len };
+		h->pkt[slot] = (struct virtq_pkt){
+			.chain = UINT16_MAX, .npieces = 1, .len = p.len, .piece = &h->piece[slot], .hdr = p.hdr,
+		};
+		h->fwd[slot] = p.fwd;
+		h->when_ns[slot] = p.when_ns;
+		h->queue[p.port].slot[h->queue[p.port].n++] = slot;
+	}
+	return from->err;
 }

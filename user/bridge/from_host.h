@@ -8,6 +8,7 @@
 #ifndef VIADUCT_BRIDGE_FROM_HOST_H
 #define VIADUCT_BRIDGE_FROM_HOST_H
 
+#include "base/parcel.h"
 #include "bridge/datapath.h"
 
 #define FROM_HOST_SLOTS VIRTQ_BATCH	/* packets that may wait, all ports together */
@@ -55,5 +56,9 @@ void from_host(struct from_host *h, struct datapath *dp, uint64_t now_ns, struct
 
 /* A port that is gone has nothing waiting. Control thread, the worker parked. */
 void from_host_forget(struct from_host *h, uint32_t port);
+
+/* What waits goes along to another process. Control thread, the worker parked, or not started. Return: 0 or -errno. */
+void from_host_save(const struct from_host *h, struct parcel *to);
+int from_host_resume(struct from_host *h, struct parcel *from);
 
 #endif

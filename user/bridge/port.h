@@ -41,6 +41,7 @@ struct port {
 	struct port_config cfg;
 	struct bridge *bridge;
 	struct endpoint *endpoint;
+	struct virtq_saved *moved;	/* while its rings come from another process */
 	bool connected;
 	enum vd_link_reason reason;
 	uint64_t mac[PORT_MACS];	/* learned, or those of mac= */

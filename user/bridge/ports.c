@@ -37,7 +37,7 @@ static int no_such_port(const struct fail *why, const char *name)
 
 /* --- the port that gets what nobody knows ------------------------------------ */
 
-static void update_unknown(struct bridge *b)
+void bridge_ports_update_unknown(struct bridge *b)
 {
 	struct port *p = NULL;
 	uint32_t index = VD_PORT_NONE;
@@ -127,7 +127,7 @@ static int check_new(struct bridge *b, const struct port_config *cfg, const stru
 	return check_policy(b, NULL, cfg, why);
 }
 
-static void take_kept(struct bridge *b, struct port *p)
+void bridge_port_take_kept(struct bridge *b, struct port *p)
 {
 	if (!b->kept)
 		return;
@@ -178,7 +178,7 @@ static void remove_port(struct bridge *b, struct port *p)
 	while (b->nports && !b->port[b->nports - 1])
 		b->nports--;
 	port_destroy(p);
-	update_unknown(b);
+	bridge_ports_update_unknown(b);
 }
 
 static int make_port(struct bridge *b, uint32_t index, const struct port_config *cfg, struct port **out)
@@ -200,7 +200,7 @@ static int make_port(struct bridge *b, uint32_t index, const struct port_config 
 		port_destroy(p);
 		return ret;
 	}
-	take_kept(b, p);
+	bridge_port_take_kept(b, p);
 	b->port[index] = p;
 	if (index >= b->nports)
 		b->nports = index + 1;
@@ -252,7 +252,7 @@ int bridge_port_add(struct bridge *b, const struct port_config *cfg, char *err, 
 		remove_port(b, p);
 		return ret;
 	}
-	update_unknown(b);
+	bridge_ports_update_unknown(b);
 	bridge_event(b, "port_added", cfg->name, "", -1);
 	return 0;
 }
@@ -273,7 +273,7 @@ int bridge_port_del(struct bridge *b, const char *name, char *err, size_t errlen
 
 /* --- set ---------------------------------------------------------------------- */
 
-static const char *fixed_change(const struct port_config *a, const struct port_config *b)
+const char *bridge_port_fixed_change(const struct port_config *a, const struct port_config *b)
 {
 	return strcmp(a->name, b->name)						? "name" :
 	       strcmp(a->socket, b->socket)					? "socket" :
@@ -327,7 +327,7 @@ int bridge_port_set(struct bridge *b, const char *name, const struct port_config
 
 	if (!p)
 		return no_such_port(&why, name);
-	fixed = fixed_change(&p->cfg, cfg);
+	fixed = bridge_port_fixed_change(&p->cfg, cfg);
 	if (fixed)
 		return fail_with(&why, -EBUSY, "port %s: %s cannot change while it exists: `viaduct port del` and `port add` it",
 				 name, fixed);
@@ -366,7 +366,7 @@ int bridge_ports_open(struct bridge *b, char *err, size_t errlen)
 		uplink_maps(b->uplink)->links[1 + i].reason = VD_REASON_NOT_CONFIGURED;
 	for (uint32_t i = 0; i < b->cfg.nports && !ret; i++)
 		ret = bridge_port_add(b, &b->cfg.ports[i], err, errlen);
-	update_unknown(b);
+	bridge_ports_update_unknown(b);
 	return ret;
 }
 

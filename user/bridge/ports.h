@@ -31,6 +31,15 @@ int bridge_port_del(struct bridge *b, const char *name, char *err, size_t errlen
  */
 int bridge_port_set(struct bridge *b, const char *name, const struct port_config *cfg, char *err, size_t errlen);
 
+/* What differs of two configurations that cannot change while a port exists, in words; NULL: nothing. */
+const char *bridge_port_fixed_change(const struct port_config *a, const struct port_config *b);
+
+/* Finds where the positions of the port's packed rings are kept. */
+void bridge_port_take_kept(struct bridge *b, struct port *p);
+
+/* Which port gets what nobody knows (--unknown guest), for program and workers. */
+void bridge_ports_update_unknown(struct bridge *b);
+
 /* NULL when there is none. */
 struct port *bridge_port_find(struct bridge *b, const char *name);
 

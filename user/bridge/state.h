@@ -64,6 +64,7 @@ struct bridge {
 	uint64_t aged_ns;		/* when addresses were looked through for old ones */
 	uint8_t host_mac[UPLINK_HOST_MACS][6];	/* as the workers know them */
 	unsigned nhost;
+	struct vd_flow *adopted_flows;	/* scratch, between bridge_adopt() and bridge_resume() */
 	uint64_t moves;			/* addresses that went from one port to another */
 	uint64_t started_ns;
 	struct log_limit queue_complaints;
