@@ -62,6 +62,7 @@ carrier_is_up() { ip -br link show dev "$1" | grep -q LOWER_UP; }
 # start_viaduct ARGUMENTS...: run it on nic0 with one port on $SOCK unless the arguments say otherwise; wait for "ready".
 VIADUCT_LOG=$WORK/viaduct.log
 start_viaduct() {
+	VIADUCT_LOG=$WORK/viaduct.log
 	: >"$VIADUCT_LOG"
 	"$BUILD/viaduct" run "$@" >>"$VIADUCT_LOG" 2>&1 &
 	VIADUCT_PID=$!

@@ -325,27 +325,24 @@ static void accept_again_due(struct loop_timer *t)
 		loop_timer_set(a->loop, t, clock_now() + ACCEPT_PAUSE_NS);
 }
 
-int api_open(struct loop *loop, const struct host_ops *host, const char *path, const struct api_ops *ops, void *ctx,
-	     struct api **out)
+int api_adopt(struct loop *loop, const struct host_ops *host, const char *path, int fd, const struct api_ops *ops,
+	      void *ctx, struct api **out)
 {
 	struct api *a = calloc(1, sizeof(*a));
 	struct stat st;
 	int ret;
 
-	if (!a)
+	if (!a) {
+		close(fd);
 		return -ENOMEM;
+	}
 	a->loop = loop;
 	a->host = host;
 	a->ops = ops;
 	a->ctx = ctx;
 	snprintf(a->path, sizeof(a->path), "%s", path);
 	a->accept_again = (struct loop_timer){ .fn = accept_again_due, .arg = a };
-	a->listener = (struct loop_watch){ .fn = listener_ready, .arg = a };
-	a->listener.fd = ret = host->unix_listen(host, path, 0600, (uid_t)-1, (gid_t)-1);
-	if (ret < 0) {
-		free(a);
-		return ret;
-	}
+	a->listener = (struct loop_watch){ .fd = fd, .fn = listener_ready, .arg = a };
 	if (lstat(path, &st) == 0) {
 		a->dev = st.st_dev;
 		a->ino = st.st_ino;
@@ -357,6 +354,19 @@ int api_open(struct loop *loop, const struct host_ops *host, const char *path, c
 	}
 	*out = a;
 	return 0;
+}
+
+int api_open(struct loop *loop, const struct host_ops *host, const char *path, const struct api_ops *ops, void *ctx,
+	     struct api **out)
+{
+	int fd = host->unix_listen(host, path, 0600, (uid_t)-1, (gid_t)-1);
+
+	return fd < 0 ? fd : api_adopt(loop, host, path, fd, ops, ctx, out);
+}
+
+int api_listener(const struct api *a)
+{
+	return a->listener.fd;
 }
 
 void api_close(struct api *a)

@@ -54,6 +54,11 @@ struct api;
  */
 int api_open(struct loop *loop, const struct host_ops *host, const char *path, const struct api_ops *ops, void *ctx,
 	     struct api **out);
+/* The same with a socket that listens there already, @fd, owned in any case. */
+int api_adopt(struct loop *loop, const struct host_ops *host, const char *path, int fd, const struct api_ops *ops,
+	      void *ctx, struct api **out);
+/* For api_adopt() in another process. */
+int api_listener(const struct api *a);
 /* Drops all clients and removes the socket file. NULL is fine. */
 void api_close(struct api *a);
 

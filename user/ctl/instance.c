@@ -7,8 +7,10 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "ctl/instance.h"
 
@@ -56,7 +58,21 @@ void instance_note(int fd, int number)
 		log_debug("cannot write to the lock file: %s", strerror(errno));
 }
 
-int instance_lock(const struct host_ops *host, const char *name, int *noted, char *err, size_t errlen)
+/* A lock goes with its last holder's end, which may be under way. */
+static int lock_wait(int fd, uint64_t wait_ns)
+{
+	const struct timespec nap = { .tv_nsec = 5000000 };
+	const uint64_t deadline = clock_now() + wait_ns;
+
+	while (flock(fd, LOCK_EX | LOCK_NB) < 0) {
+		if (errno != EWOULDBLOCK || clock_now() >= deadline)
+			return -errno;
+		nanosleep(&nap, NULL);
+	}
+	return 0;
+}
+
+int instance_lock(const struct host_ops *host, const char *name, int *noted, uint64_t wait_ns, char *err, size_t errlen)
 {
 	char path[128];
 	int fd, ret;
@@ -73,8 +89,8 @@ int instance_lock(const struct host_ops *host, const char *name, int *noted, cha
 			snprintf(err, errlen, "cannot open %s: %s: run as root", path, strerror(-fd));
 			return fd;
 		}
-		if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-			ret = -errno;
+		ret = lock_wait(fd, wait_ns);
+		if (ret) {
 			close(fd);
 			snprintf(err, errlen,
 				 "an instance named %s is running: see `viaduct status --name %s`, stop it, or use "
