@@ -73,6 +73,25 @@ test_a_take_over_with_packed_rings_loses_and_repeats_nothing() { GUEST_ARGS=pack
 test_a_take_over_with_several_pairs_queues_and_workers_loses_and_repeats_nothing() {
 	QUEUES=2 KEYS=queues=4 GUEST_ARGS=queues=4 hands_over_under_traffic --cpus 0,1
 }
+# What comes from the wire does not wait for anybody: it has to find room.
+test_a_steady_stream_from_the_wire_goes_through_take_overs_whole() {
+	local i gaps=""
+	make_nic 1 && start_viaduct $(run_args) && start_far_bridge || return 1
+	start_guest --sink --json; wait_for 10 port_is_up || return 1
+	"$BUILD/viaduct-guest" path="$FAR_SOCK",mac=$FAR_MAC --json --generate 64,20000 --dst $GUEST_MAC >"$WORK/far.json" 2>/dev/null & FAR_GUEST=$!
+	wait_for 10 far_is_up && wait_for 10 frames_arrive || return 1
+	for i in 1 2 3 4 5; do take_over $(run_args) || return 1; gaps="$gaps $(gap)"; more_arrive 2000 || return 1; done
+	kill -TERM $FAR_GUEST; wait $FAR_GUEST
+	i=$(tail -n 1 "$WORK/far.json" | jq .tx_packets)
+	wait_for 10 status_is '.ports[0].totals.rx_packets' "$i"; say "gaps, ms:$gaps; sent $i, arrived $(status '.ports[0].totals.rx_packets'), lost in the ring $(status '.ports[0].lost_in_ring')"
+	status_is '.ports[0].totals.rx_packets' "$i" && [ "$(connections)" = 1 ] && ledger_balances || return 1
+	kill -TERM "$GUEST_PID"; wait "$GUEST_PID"; summary_is "$(grep -E '^\{' "$GUEST_LOG" | tail -n 1)" ".rx_packets == $i and .good == $i and .reordered == 0 and .duplicated == 0"
+}
+frames_arrive() { [ "$(status '.ports[0].totals.rx_packets')" -gt 2000 ]; }
+more_arrive() { # COUNT, from now on
+	local from; from=$(status '.ports[0].totals.rx_packets')
+	wait_for 20 eval "[ \"\$(status '.ports[0].totals.rx_packets')\" -gt $((from + $1)) ]"
+}
 
 # --- either side killed, in each phase -------------------------------------------------
 

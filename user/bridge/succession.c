@@ -108,9 +108,16 @@ int bridge_save(struct bridge *b, struct parcel *to, const struct fail *why)
 	return to->err ? fail_with(why, to->err, "cannot describe what is running: %s", strerror(-to->err)) : 0;
 }
 
+/* For what the wire sends meanwhile the kernel gets all the room there is. */
 void bridge_freeze(struct bridge *b)
 {
 	bridge_park(b);
+	for (uint32_t i = 0; i < b->queues; i++) {
+		struct nicq *q = b->dp[i]->nicq;
+
+		q->fill_target = q->fill_max;
+		nicq_refill(q);
+	}
 }
 
 void bridge_thaw(struct bridge *b)
