@@ -243,6 +243,7 @@ json_t *status_port(struct bridge *b, struct port *p, bool rings)
 		put_int(o, "numa_node", (uint64_t)p->node);
 	session_json(o, p);
 	json_object_set_new(o, "addresses_refused", refused_json(p));
+	put_nonzero(o, "not_announced", p->not_announced);
 	json_object_set_new(o, "totals", totals_json(p));
 	if (rings)
 		json_object_set_new(o, "pair", rings_json(p));
