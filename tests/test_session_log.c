@@ -113,6 +113,27 @@ static void a_log_that_comes_last_is_used_at_once(void **state)
 	assert_string_equal(f->fake.log, "log 0;");
 }
 
+/* As QEMU does it when it lost its back-end during a migration: the rings have been written to already. */
+static void a_log_that_comes_last_has_the_rings_in_it(void **state)
+{
+	const uint64_t size = 0x10000, page = USED_AT >> 12;
+	struct fixture *f = *state;
+	int fd = vu_memfd(size), mine = dup(fd);
+	uint8_t *map = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_SHARED, mine, 0);
+
+	log_all(f, true);
+	run_ring(f, 0);
+	run_ring(f, 1);
+	log_ring(f, 0, true);	/* the other one's used is not to be logged */
+	assert_int_equal(send_fd(f, vu_log(size, 0), fd), 1);
+	assert_true(map[page / 8] & 1 << page % 8);
+	/* Packed: the descriptors, too. */
+	assert_int_equal(map[page / 8] & 1 << (page - 3) % 8, is_packed(f) ? 1 : 0);
+	assert_int_equal(map[page / 8] & 0xf0, 0);
+	munmap(map, size);
+	close(mine);
+}
+
 static void a_ring_that_starts_during_a_migration_logs_from_its_first_write(void **state)
 {
 	struct fixture *f = *state;
@@ -296,6 +317,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		LOGGED(a_migration_begins_and_ends_with_rings_running),
 		LOGGED(a_log_that_comes_last_is_used_at_once),
+		LOGGED(a_log_that_comes_last_has_the_rings_in_it),
 		LOGGED(a_ring_that_starts_during_a_migration_logs_from_its_first_write),
 		LOGGED(new_memory_during_a_migration_keeps_the_log),
 		LOGGED(a_larger_log_takes_over_and_the_old_one_goes),

@@ -119,11 +119,40 @@ void session_ring_enable(struct session *s, unsigned index, bool enable)
 	s->ops->ring_enable(s->ctx, index, enable);
 }
 
+/* @user, @len: of a ring that runs, so it is all in guest memory. */
+static void mark_part(const struct session *s, uint64_t user, uint64_t len)
+{
+	uint64_t guest, part;
+	struct iovec iov;
+	unsigned hint = 0;
+
+	if (gmem_map(s->mem, GMEM_USER, user, len, &iov, 1, &hint) != 1)
+		return;
+	for (uint8_t *p = iov.iov_base; len && !gmem_guest_of(s->mem, p, len, &guest, &part); p += part, len -= part)
+		dirty_mark(s->log, guest, part);
+}
+
+/*
+ * All of a ring that we write to. A front-end that comes back during a migration starts its rings first and gives the log
+ * last; until then they are disabled, but what they send is consumed and given back.
+ */
+static void mark_ring(const struct session *s, const struct session_ring *r)
+{
+	if (!session_is_packed(s)) {
+		dirty_mark(s->log, r->log_addr, 6 + 8ull * r->num);
+		return;
+	}
+	mark_part(s, r->desc_user, 16ull * r->num);
+	mark_part(s, r->used_user, 4);
+}
+
 static void ring_relog(struct session *s, unsigned index)
 {
 	const struct session_ring *r = &s->st.ring[index];
 
 	s->ops->ring_log(s->ctx, index, ring_log(s), logs_ring(r), r->log_addr);
+	if (ring_log(s) && logs_ring(r))
+		mark_ring(s, r);
 }
 
 void session_rings_log(struct session *s)
