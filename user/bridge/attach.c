@@ -19,6 +19,7 @@
 #include "base/eventfd.h"
 #include "bridge/announce.h"
 #include "bridge/attach.h"
+#include "bridge/kept.h"
 #include "bridge/links.h"
 
 uint64_t attach_features(const struct port_config *cfg)
@@ -126,16 +127,31 @@ static void follow_memory(struct port *p, const void *ring)
 		       p->cfg.name, p->node, frames, p->node);
 }
 
+/* What came of the ring's position, for a front-end that may not have known it. */
+static void tell_position(struct port *p, unsigned index, const struct virtq_config *c, bool found, bool out_of_step)
+{
+	if (found) {
+		log_at(LOG_LEVEL_INFO, &p->complaints, "port %s: ring %u goes on where it was left", p->cfg.name, index);
+		if (c->callfd >= 0)	/* one that a dead instance owed the driver */
+			eventfd_notify(c->callfd);
+	}
+	if (out_of_step)
+		log_at(LOG_LEVEL_WARN, &p->complaints,
+		       "port %s: ring %u is packed and seems to be in use, but begins anew: if the guest has no network, reset its device (its driver, or a reboot)",
+		       p->cfg.name, index);
+}
+
 static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *cfg)
 {
 	struct port *p = ctx;
 	struct virtq *vq = port_vq(p, index);
 	struct virtq_config c = *cfg;
-	bool out_of_step;
+	bool out_of_step, found;
 	int ret;
 
 	c.dir = index & 1 ? VIRTQ_TX : VIRTQ_RX;
 	c.max_frame = max_frame(p->bridge);
+	c.kept = kept_ring(p->bridge->kept, p->kept_slot, index);
 	p->broken_seen[index / 32] &= ~(1u << index % 32);
 	if (c.dir == VIRTQ_TX && c.kickfd >= 0) {
 		struct dp_tx *tx = bridge_tx(p->bridge, p, index / 2);
@@ -151,6 +167,7 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 	if (c.dir == VIRTQ_TX)
 		bridge_tx(p->bridge, p, index / 2)->enable_by_ns = clock_now() + DP_ENABLE_NS;
 	out_of_step = !ret && virtq_is_out_of_step(vq);
+	found = !ret && virtq_found_position(vq);
 	spin_unlock(&vq->lock);
 	if (ret) {
 		if (c.dir == VIRTQ_TX && c.kickfd >= 0)
@@ -158,10 +175,7 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 				      false);
 		return ret;
 	}
-	if (out_of_step)
-		log_at(LOG_LEVEL_WARN, &p->complaints,
-		       "port %s: ring %u is packed and seems to be in use, but begins anew: if the guest has no network, reset its device (its driver, or a reboot)",
-		       p->cfg.name, index);
+	tell_position(p, index, &c, found, out_of_step);
 	attach_update(p);
 	bridge_wake(p->bridge);
 	return 0;
