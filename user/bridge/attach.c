@@ -191,6 +191,9 @@ static int op_ring_resume(void *ctx, unsigned index, const struct virtq_config *
 
 	c.dir = index & 1 ? VIRTQ_TX : VIRTQ_RX;
 	c.max_frame = max_frame(p->bridge);
+	c.kept = kept_ring(p->bridge->kept, p->kept_slot, index);
+	if (c.dir == VIRTQ_TX)	/* it may have been started just before */
+		bridge_tx(p->bridge, p, index / 2)->enable_by_ns = clock_now() + DP_ENABLE_NS;
 	if (c.dir == VIRTQ_TX && c.kickfd >= 0) {
 		ret = worker_kickfd(bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues),
 				    bridge_tx(p->bridge, p, index / 2), c.kickfd, true);
