@@ -3,12 +3,16 @@
  * Fuzz target: the input is a small program of a hostile driver, of a split or a
  * packed ring. It writes descriptors, indirect tables, heads, indexes, wrap bits
  * and raw bytes into guest memory, between turns of the device side; and now and
- * then the ring stops and starts, or its memory is replaced. Guest memory is two
- * blocks of the heap, so that the sanitizer sees one byte too many on either side
- * of each, and whatever still points into memory that was replaced.
+ * then the ring stops and starts, or its memory is replaced, or a dirty log comes
+ * or goes, or the device is killed and comes back with what was kept of a packed
+ * ring, or it goes on elsewhere. Guest memory is two blocks of the heap, so that
+ * the sanitizer sees one byte too many on either side of each, and whatever still
+ * points into memory that was replaced.
  */
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+#include <unistd.h>
 
 #include <linux/virtio_config.h>
 
@@ -27,6 +31,8 @@
 static struct gmem_mark mark;	/* of a memory that never breaks */
 static struct gmem *mem;
 static uint8_t *view[2];	/* the two regions */
+static struct dirty *dirty;	/* for all that there is, and nothing in the file behind it */
+static struct virtq_kept kept;
 static struct virtq_batch batch;
 static uint8_t frame[VNET_MAX_GSO];
 
@@ -272,15 +278,46 @@ static void restart(struct virtq *vq, const struct virtq_config *cfg)
 	again.base = virtq_stop(vq);
 	if (virtq_start(vq, &again) || vq->broken || vq->resume)
 		abort();
-	if (vq->packed && (vq->next_avail != (uint16_t)again.base || vq->next_avail != again.base >> 16))
+	if (vq->packed && !virtq_found_position(vq) &&
+	    (vq->next_avail != (uint16_t)again.base || vq->next_avail != again.base >> 16))
+		abort();
+}
+
+/* The device ends as it is, and another one knows only what was kept, if that. */
+static void killed(struct input *in, struct virtq *vq, const struct virtq_config *cfg, bool garbled)
+{
+	struct virtq_config again = *cfg;
+
+	if (garbled) {
+		kept.size ^= (take(in, 1) & 1) << 31;
+		kept.published ^= (uint16_t)(take(in, 1) * 0x101 & 0x801f);
+		kept.next ^= (uint16_t)(take(in, 1) * 0x101 & 0x801f);
+	}
+	*vq = (struct virtq){ .enabled = 1 };
+	again.base = cfg->features >> VIRTIO_F_RING_PACKED & 1 ? 0x80008000 : 0;
+	if (virtq_start(vq, &again) || (vq->packed && packed_slot(vq->next_avail) >= vq->size))
+		abort();
+}
+
+static void elsewhere(struct virtq *vq, const struct virtq_config *cfg)
+{
+	struct virtq_saved saved;
+
+	virtq_save(vq, &saved);
+	*vq = (struct virtq){ 0 };
+	if (virtq_restore(vq, cfg, &saved) || vq->next_avail != saved.next_avail || !vq->enabled)
 		abort();
 }
 
 /* What the control thread does between batches: what is staged has been published, the lock is free. */
-static void control(struct virtq *vq, struct virtq_config *cfg, uint8_t op)
+static void control(struct input *in, struct virtq *vq, struct virtq_config *cfg, uint8_t op)
 {
 	uint16_t avail = vq->next_avail, used = vq->next_used;
 
+	if ((op & 0x38) == 0x38) {
+		killed(in, vq, cfg, op & 0x80);
+		return;
+	}
 	publish(vq);
 	if (op & 8) {
 		set_up();
@@ -291,8 +328,14 @@ static void control(struct virtq *vq, struct virtq_config *cfg, uint8_t op)
 	}
 	if (op & 0x10)
 		restart(vq, cfg);
-	if (op & 0x20)
-		virtq_set_max_frame(vq, MAX_FRAME);
+	if (!(op & 0x20))
+		return;
+	virtq_set_max_frame(vq, MAX_FRAME);
+	cfg->log = vq->log ? NULL : dirty;
+	cfg->log_addr = address(in);
+	virtq_log(vq, cfg->log, cfg->log_ring, cfg->log_addr);
+	if (op & 0x80)
+		elsewhere(vq, cfg);
 }
 
 static void step(struct input *in, struct virtq *vq, struct virtq_config *cfg)
@@ -319,7 +362,7 @@ static void step(struct input *in, struct virtq *vq, struct virtq_config *cfg)
 		if (op & 0x40)
 			publish(vq);
 		if (op & 0x38)
-			control(vq, cfg, op);
+			control(in, vq, cfg, op);
 		break;
 	default:
 		if (vq->packed)
@@ -358,7 +401,29 @@ static struct virtq_config configure(struct input *in)
 		.max_frame = MAX_FRAME,
 		.callfd = -1,
 		.kickfd = -1,
+		.log = kind & 0x40 ? dirty : NULL,
+		.log_ring = kind & 0x20,
+		.log_addr = GUEST + USED,
+		.kept = kind & 0x80 ? &kept : NULL,
 	};
+}
+
+static void open_log(void)
+{
+	const uint64_t size = (GUEST + 2 * REGION) / 0x8000 + 1;
+	int fd = memfd_create("log", 0);
+
+	if (ftruncate(fd, (off_t)size) || dirty_create(fd, size, 0, &dirty))
+		abort();
+}
+
+/* No page is marked that is not the guest's, but where the ring is said to be logged. */
+static void check_log(const struct virtq_config *cfg)
+{
+	if (!(cfg->features >> VIRTIO_F_RING_PACKED & 1))
+		return;
+	if (dirty->bits[0] & 1 || dirty->bits[dirty->size - 1] >> ((GUEST + 2 * REGION) / 0x1000 % 8))
+		abort();
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size);
@@ -369,8 +434,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	struct virtq vq = { .enabled = 1 };
 	struct virtq_config cfg;
 
-	if (!mem)
+	if (!mem) {
 		set_up();
+		open_log();
+	}
+	memset(dirty->bits, 0, dirty->size);
+	kept = (struct virtq_kept){ 0 };
 	memset(view[0], 0, REGION);
 	memset(view[1], 0, REGION);
 	cfg = configure(&in);
@@ -380,5 +449,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	while (in.left)
 		step(&in, &vq, &cfg);
 	virtq_stop(&vq);
+	check_log(&cfg);
 	return 0;
 }

@@ -157,7 +157,7 @@ bool kept_in_use(const struct virtq *vq)
 	if (READ_ONCE(vq->kept->size) != (vq->size | KEPT_BUSY) || packed_slot(first) >= vq->size ||
 	    !packed_is_available(flags_at(vq, first), first))
 		return false;
-	/* A batch was being given back. It is the first, or shows: a new ring has nothing used behind what is available. */
+	/* A batch was under way. It is the first, or shows: a new ring has nothing used behind what is available. */
 	return first == PACKED_WRAP || used_from(vq, packed_forward(vq, first, 1), vq->size - 1) > 0;
 }
 
@@ -170,7 +170,8 @@ bool kept_resume(struct virtq *vq, uint16_t *position)
 		return false;
 	*position = first;
 	flags = flags_at(vq, first);
-	if (size & KEPT_BUSY && packed_is_available(flags, first)) {	/* a batch was begun, and the driver waits for it */
+	/* A batch was begun, and the driver waits for it. */
+	if (size & KEPT_BUSY && packed_is_available(flags, first)) {
 		if (next == first ? !finish_staging(vq, first, &next) : !is_staged(vq, first, next))
 			return false;
 		if (next != first)
@@ -190,7 +191,8 @@ void kept_init(const struct virtq *vq, uint16_t position)
 {
 	struct virtq_kept *kept = vq->kept;
 
-	if (READ_ONCE(kept->size) == vq->size && READ_ONCE(kept->published) == position && READ_ONCE(kept->next) == position)
+	if (READ_ONCE(kept->size) == vq->size && READ_ONCE(kept->published) == position &&
+	    READ_ONCE(kept->next) == position)
 		return;
 	/* In no moment a position of before with a size of now. */
 	WRITE_ONCE(kept->size, 0);

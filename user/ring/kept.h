@@ -50,9 +50,9 @@ static inline void kept_published(const struct virtq *vq)
 }
 
 /*
- * Has a ring been used, although no descriptor says so? With counters at 1 again nothing is left of the round before but
- * ones that look as in a new ring, and rests of a chain that look as if they were available. One case cannot be told: a rest of
- * a chain in front, and the driver has offered all that is behind it. That is taken for a new ring.
+ * Has a ring been used, although no descriptor says so? With counters at 1 again there may be nothing left of the round
+ * before but descriptors that look as in a new ring, and the rest of a chain that looks as if it were available. One case
+ * cannot be told: that rest in front, and the driver has offered all that is behind it. It is taken for a new ring.
  */
 bool kept_in_use(const struct virtq *vq);
 
