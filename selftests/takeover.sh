@@ -41,6 +41,7 @@ start_traffic() { # ARGUMENTS OF THE GUEST
 	GUEST_PID=$!
 	wait_for 10 port_is_up && wait_for 10 frames_flow
 }
+far_status() { "$BUILD/viaduct" status --name wire0 --json | jq -r "$1"; }
 far_is_up() { [ "$(far_status '.ports[0].up')" = true ]; }
 frames_flow() { [ "$(status '.ports[0].totals.tx_packets')" -gt 2000 ]; }
 stop_traffic() {
@@ -73,6 +74,19 @@ test_a_take_over_with_packed_rings_loses_and_repeats_nothing() { GUEST_ARGS=pack
 test_a_take_over_with_several_pairs_queues_and_workers_loses_and_repeats_nothing() {
 	QUEUES=2 KEYS=queues=4 GUEST_ARGS=queues=4 hands_over_under_traffic --cpus 0,1
 }
+test_sixty_four_ports_are_handed_over_at_once() {
+	local i gaps="" more; more=$(for i in $(seq 2 64); do echo "--port name=p$i,socket=$WORK/p$i.sock"; done)
+	# shellcheck disable=SC2086
+	make_nic 1 && start_viaduct $(run_args) $more || return 1
+	# shellcheck disable=SC2046
+	"$BUILD/vd-idle-guests" $(for i in $(seq 2 64); do echo "$WORK/p$i.sock"; done) >"$WORK/idle.log" 2>&1 &
+	start_traffic && wait_for 20 status_is '[.ports[].up] | all' true || return 1
+	# shellcheck disable=SC2086
+	for i in 1 2 3; do take_over $(run_args) $more || return 1; gaps="$gaps $(gap)"; more_frames 2000 || return 1; done
+	status_is '[.ports[].connections] | add' 64 && status_is '[.ports[].up] | all' true || return 1
+	stop_traffic; say "gaps, ms:$gaps"; summary_is "$OUT" "$nothing_lost" && ledger_balances
+}
+
 # What comes from the wire does not wait for anybody: it has to find room.
 test_a_steady_stream_from_the_wire_goes_through_take_overs_whole() {
 	local i gaps=""
@@ -137,7 +151,6 @@ test_the_new_one_is_frozen_and_the_old_one_goes_on_in_time() {
 	# For a second nothing came back, so the generator sent its window once more; both at once were too much for the far ring.
 	stop_traffic; summary_is "$OUT" ".lost == $(far_status '.ports[0].lost_in_ring') and .duplicated == 0 and .reordered == 0 and .damaged == 0" && ledger_balances
 }
-far_status() { "$BUILD/viaduct" status --name wire0 --json | jq -r "$1"; }
 # A guest connects again to whatever is started in their place.
 guest_goes_on_with_a_new_process() {
 	nobody_between
