@@ -122,6 +122,13 @@ far_guest() { # PAIRS ARGUMENTS...; prints the summary as JSON
 	local pairs=$1; shift
 	"$BUILD/viaduct-guest" "path=$FAR_SOCK,mac=$FAR_MAC,queues=$pairs" --json "$@" 2>"$WORK/far_guest.log" | tail -n 1
 }
+# service_manager COUNT: listens at $WORK/notify (NOTIFY_SOCKET) for as many messages, and writes them to $WORK/told.
+service_manager() {
+	python3 -c 'import socket,sys
+s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1] + "/notify"); s.settimeout(20)
+for n in range(int(sys.argv[2])): open(sys.argv[1] + "/told", "a").write(s.recv(4096).decode() + "\n")' "$WORK" "$1" &
+	wait_for 5 test -S "$WORK/notify"
+}
 # summary_is JSON EXPRESSION: a jq condition on a guest's summary, shown when it does not hold.
 summary_is() { [ "$(echo "$1" | jq "$2")" = true ] || { say "not so: $2 in $1"; return 1; }; }
 

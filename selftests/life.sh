@@ -166,10 +166,7 @@ test_too_little_lockable_memory_is_refused() {
 }
 test_a_service_manager_is_told_when_it_is_ready_and_when_it_stops() {
 	make_nic 1 || return 1
-	python3 -c 'import socket,sys
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1] + "/notify"); s.settimeout(20)
-for n in range(2): open(sys.argv[1] + "/told", "a").write(s.recv(4096).decode() + "\n")' "$WORK" &
-	wait_for 5 test -S "$WORK/notify" || return 1
+	service_manager 2 || return 1
 	NOTIFY_SOCKET=$WORK/notify start_viaduct $(run_args) && wait_for 5 grep -q READY=1 "$WORK/told" || return 1
 	stop_viaduct && wait_for 5 grep -q STOPPING=1 "$WORK/told"
 }

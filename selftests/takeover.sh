@@ -247,10 +247,7 @@ test_two_take_overs_in_a_row_and_a_clean_exit_leave_nothing_behind() {
 }
 test_a_service_manager_is_told_whom_to_follow() {
 	make_nic 1 || return 1
-	python3 -c 'import socket,sys
-s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1] + "/notify"); s.settimeout(20)
-for n in range(3): open(sys.argv[1] + "/told", "a").write(s.recv(4096).decode() + "\n")' "$WORK" &
-	wait_for 5 test -S "$WORK/notify" || return 1
+	service_manager 3 || return 1
 	NOTIFY_SOCKET=$WORK/notify start_viaduct $(run_args) && take_over $(run_args) && wait_for 5 grep -q "MAINPID=$VIADUCT_PID" "$WORK/told"
 }
 
