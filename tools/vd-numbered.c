@@ -11,7 +11,7 @@
  * refuses is sent again, so none is missing that was not taken from us.
  *
  * SIGUSR1: the account so far goes to the file STATE, as JSON. SIGUSR2: send no
- * more. SIGTERM, SIGINT: write the account, end. In "pauses" are the times
+ * more, or again. SIGTERM, SIGINT: write the account, end. In "pauses" are the times
  * (seconds since the epoch) of the last and the next frame around each moment in
  * which nothing came for as long as PAUSE_NS.
  */
@@ -190,7 +190,7 @@ static void signals(struct numbered *n)
 	struct signalfd_siginfo si;
 
 	while (read(n->sigfd, &si, sizeof(si)) == sizeof(si)) {
-		n->silent |= si.ssi_signo == SIGUSR2;
+		n->silent ^= si.ssi_signo == SIGUSR2;
 		n->stop |= si.ssi_signo == SIGTERM || si.ssi_signo == SIGINT;
 		if (si.ssi_signo != SIGUSR2) {
 			receive(n);

@@ -33,7 +33,7 @@
 #define MESSAGES_PER_CALL 64	/* then other connections have their turn */
 #define ACCEPTS_PER_CALL 16
 #define BACKOFF_MIN_NS (100 * NSEC_PER_MSEC)
-#define BACKOFF_MAX_NS (5 * NSEC_PER_SEC)
+#define BACKOFF_MAX_NS NSEC_PER_SEC	/* nobody there: a socket and a refusal, some microseconds */
 #define LASTED_NS NSEC_PER_SEC	/* a connection that lived so long ends the back-off */
 
 #define HDR_LEN sizeof(struct vhost_user_hdr)
