@@ -10,7 +10,8 @@ import sys
 import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
-MODULES = "protocol_rings", "protocol_messages", "protocol_memory", "protocol_migration", "protocol_pairs"
+MODULES = ("protocol_rings", "protocol_messages", "protocol_device", "protocol_memory", "protocol_migration",
+           "protocol_pairs")
 
 
 def tests():

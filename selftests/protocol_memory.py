@@ -9,10 +9,10 @@ import subprocess
 import threading
 
 import frontend as fe
-from frontend import Memory, Region, SplitQueue, state, until
+from frontend import Memory, Region, state
 from protocol_scene import (
-    WORK, Skip, both_ways, closes, connect, frame_in, frame_out, guest, needs, negotiated, numbers, ok, receives,
-    refused, same, sends, true, verdict, viaduct, wire)
+    WORK, Skip, both_ways, closes, frame_in, frame_out, guest, needs, negotiated, ok, refused, same, true, verdict,
+    viaduct, wire)
 
 RX, TX = 0, 1
 MB = 1 << 20

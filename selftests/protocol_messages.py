@@ -10,8 +10,8 @@ import struct
 import frontend as fe
 from frontend import NEED_REPLY, NO_FD, REPLY, REQUESTS, VERSION, Closed, Guest, Region, state, until
 from protocol_scene import (
-    WORK, Skip, both_ways, closes, connect, frame_in, frame_out, guest, needs, negotiated, numbers, ok, port_socket,
-    ports, receives, refused, same, sends, true, verdict, viaduct, wire)
+    WORK, both_ways, closes, connect, frame_out, guest, needs, negotiated, numbers, ok, port_socket, ports, receives,
+    refused, same, true, verdict, viaduct, wire)
 
 RX, TX = 0, 1
 EVENTS = "SET_VRING_KICK", "SET_VRING_CALL", "SET_VRING_ERR"
@@ -46,7 +46,8 @@ def legal(g, name):
 
 
 KNOWN = [n for n in REQUESTS if REQUESTS[n] in range(1, 19) and n not in ("SET_LOG_BASE", "SET_LOG_FD")] + [
-    "SET_STATUS", "GET_STATUS"]
+    "SET_STATUS", "GET_STATUS", "SEND_RARP", "NET_SET_MTU", "GET_MAX_MEM_SLOTS", "RESET_DEVICE"]
+BASIC = [n for n in KNOWN if REQUESTS[n] < 19]  # without a protocol feature of their own
 WITH_FDS = {"SET_MEM_TABLE", *EVENTS}
 
 
@@ -204,7 +205,10 @@ def test_fds_behind_the_first_byte_of_a_message_are_never_kept():
         c.raw(head[:4])
         until(lambda: c.unread() == 0, "the first bytes were not read")
         c.raw(head[4:], [event()])
-        c.raw(struct.pack("Q", RX))
+        try:
+            c.raw(struct.pack("Q", RX))
+        except Closed:
+            pass
         true(c.is_closed(), "still open")
 
 
@@ -296,7 +300,7 @@ def test_a_call_fd_that_is_full_semaphore_blocking_or_read_away_stops_nothing():
         both_ways(g, w)
 
 
-def test_a_kick_fd_whose_count_is_read_away_or_overflows_neither_stops_the_ring_nor_spins():
+def test_a_kick_fd_whose_count_is_read_away_or_overflows_does_not_stop_the_ring():
     w = wire()
     with guest().run() as g:
         fd = g.queues[TX].kick_fd
@@ -308,12 +312,9 @@ def test_a_kick_fd_whose_count_is_read_away_or_overflows_neither_stops_the_ring_
             same(numbers(w.receive()), [n], "frame")
         if fe.readable(fd, 0):
             os.eventfd_read(fd)
-        os.eventfd_write(fd, 0xfffffffffffffffe)
         g.send(frame_out(99), kick=False)
+        os.eventfd_write(fd, 0xfffffffffffffffe)
         same(numbers(w.receive()), [99], "frame with a full kick fd")
-        loops = lambda: sum(x["sleeps"] for x in viaduct.status()["workers"])
-        before = loops()
-        until(lambda: viaduct.status()["uptime_s"] and loops() > before - 1, "no worker sleeps")
 
 
 # --- acks ------------------------------------------------------------------------------------------------------------
@@ -333,8 +334,8 @@ def test_need_reply_is_answered_by_one_u64_to_each_message_without_a_reply_of_it
 
 
 def test_without_reply_ack_need_reply_is_not_answered():
-    for name in KNOWN:
-        if name.startswith("GET_") or name in ("SET_PROTOCOL_FEATURES", "SET_STATUS"):
+    for name in BASIC:
+        if name.startswith("GET_") or name == "SET_PROTOCOL_FEATURES":
             continue
         with negotiated(protocol=fe.P_MQ) as g:
             payload, fds = legal(g, name)
@@ -438,6 +439,7 @@ def resident():
 def test_each_legal_message_2000_times_grows_nothing():
     w = wire()
     with guest().run() as g:
+        needs(g, fe.P_LOG_SHMFD | fe.P_MEM_SLOTS | fe.P_CONFIG | fe.P_BACKEND_REQ)
         c = g.conn
         steps = []
         for name in KNOWN:
@@ -447,9 +449,17 @@ def test_each_legal_message_2000_times_grows_nothing():
                 steps.append(lambda: c.ask("GET_VRING_BASE", state(2)))
             elif name.startswith("GET_"):
                 steps.append(lambda name=name: c.ask(name))
-            elif name != "RESET_OWNER":
+            elif name not in ("RESET_OWNER", "RESET_DEVICE"):
                 payload, fds = legal(g, name)
                 steps.append(lambda name=name, payload=payload, fds=fds: ok(c, name, payload, fds))
+        extra, log, channel = Region(guest=1 << 32), os.memfd_create("dirty-log"), socket.socketpair()
+        os.ftruncate(log, 1 << 20)
+        slot = bytes(8) + extra.words()
+        steps.append(lambda: c.ask("SET_LOG_BASE", struct.pack("QQ", 1 << 20, 0), [log]))
+        steps.append(lambda: (ok(c, "ADD_MEM_REG", slot, [extra.fd]), ok(c, "REM_MEM_REG", slot)))
+        steps.append(lambda: c.ask("GET_CONFIG", *legal(g, "GET_CONFIG")))
+        steps.append(lambda: refused(c, "SET_CONFIG", *legal(g, "GET_CONFIG")))
+        steps.append(lambda: ok(c, "SET_BACKEND_REQ_FD", b"", [channel[0]]))
         for step in steps:
             step()
         before = resident()

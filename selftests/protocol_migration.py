@@ -5,10 +5,10 @@ import struct
 import threading
 
 import frontend as fe
-from frontend import F_LOG, F_LOG_ALL, PAGE, Memory, Region, until
+from frontend import F_LOG, F_LOG_ALL, PAGE, Guest, Memory, Region, until
 from protocol_scene import (
-    GUEST_MAC, RARP_TYPE, both_ways, closes, frame_in, frame_out, guest, needs, negotiated, numbers, ok, receives, refused,
-    same, sends, true, viaduct, wire)
+    GUEST_MAC, RARP_TYPE, both_ways, closes, frame_in, frame_out, guest, needs, negotiated, numbers, ok, port_socket,
+    ports, receives, refused, same, sends, true, viaduct, wire)
 
 RX, TX = 0, 1
 MB = 1 << 20
@@ -393,6 +393,23 @@ def test_send_rarp_announces_the_guest_on_the_wire():
     with negotiated() as g:
         ok(g.conn, "SEND_RARP", GUEST_MAC + b"\xff\xff")
         same(w.receive()[0][:42], rarp(GUEST_MAC), "frame before the rings run")
+
+
+@ports(2)
+def test_send_rarp_is_heard_by_other_guests_and_frames_for_the_address_find_the_port():
+    w, data = wire(RARP_TYPE), wire()
+    mac = bytes.fromhex("525400000042")
+    with Guest(port_socket(1)).run() as neighbour, Guest(port_socket(2)).run() as g:
+        needs(g, fe.P_RARP)
+        neighbour.post_rx(1)
+        ok(g.conn, "SEND_RARP", mac + bytes(2))
+        same(w.receive()[0][:42], rarp(mac), "frame on the wire")
+        same(neighbour.receive()[0][:42], rarp(mac), "frame to the neighbour")
+        true(g.queues[RX].nothing_used(), "the guest itself was told")
+        g.post_rx(1)
+        frame = mac + frame_in(7)[6:]
+        data.send(frame)
+        same(g.receive(), [frame], "frame for the guest that has moved here")
 
 
 def test_send_rarp_for_an_address_that_no_guest_can_have_sends_nothing():

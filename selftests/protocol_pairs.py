@@ -9,10 +9,11 @@ import itertools
 import os
 import socket
 import struct
+import sys
 
 import frontend as fe
 from frontend import REQUESTS, Closed, Guest, Memory, Region, state
-from protocol_scene import GUEST_MAC, SOCK, connect, frame_out, guest, numbers, true, viaduct, wire
+from protocol_scene import GUEST_MAC, SOCK, connect, frame_out, numbers, true, viaduct, wire
 
 RX, TX = 0, 1
 MB = 1 << 20
@@ -232,7 +233,7 @@ class Bench:
         g.close()
 
     def end(self, what):
-        print(f"    {self.tried} {what} tried", file=os.sys.stderr)
+        print(f"    {self.tried} {what} tried", file=sys.stderr)
         true(viaduct.alive(), "viaduct is dead")
         true(not self.wrong, "\n".join([f"{len(self.wrong)} are wrong:", *self.wrong[:40]]))
 

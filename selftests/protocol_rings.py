@@ -417,6 +417,19 @@ def test_status_zero_resets_and_a_new_driver_starts_from_nothing():
         refused(g.conn, "SET_STATUS", 256, what="of nine bits")
 
 
+def test_packets_pass_before_driver_ok_which_front_ends_say_with_their_last_pair():
+    w = wire()
+    with negotiated() as g:
+        for status in 1, 3, 11:
+            ok(g.conn, "SET_STATUS", status)
+        for i in g.rings():
+            g.set_up(i)
+        g.done()
+        both_ways(g, w)
+        ok(g.conn, "SET_STATUS", 15)
+        both_ways(g, w, 10)
+
+
 # --- connections -----------------------------------------------------------------------------------------------------
 
 def test_a_second_connection_is_refused_and_the_first_is_unharmed():
@@ -484,13 +497,59 @@ def test_a_port_that_connects_tries_again_for_as_long_as_nobody_listens():
         os.unlink(SOCK)
 
 
-def resumes_after_sigkill(base_of):
+def test_a_front_end_may_go_after_any_message_and_with_packets_in_flight():
+    """The setting up of both rings, cut after each of its messages; what it began is undone for the next."""
+    w, mem = wire(), fe.Memory(fe.Region(8 << 20))
+    steps = [Guest.negotiate, Guest.set_memory]
+    for i in RX, TX:
+        steps += [lambda g, i=i, step=step: step(g, i)
+                  for step in (Guest.num, Guest.base, Guest.addr, Guest.call, Guest.err, Guest.start, Guest.enable)]
+    for packed in False, True:
+        for last in range(len(steps) + 1):
+            with guest(mem=mem, packed=packed, size=256) as g:
+                for _ in range(100):
+                    g.queues[TX].add((mem.alloc(64, 64), 64, False))
+                    g.queues[RX].add((mem.alloc(64, 64), 64, True))
+                g.queues[TX].kick()
+                for step in steps[:last]:
+                    step(g)
+                if last == len(steps):
+                    w.send(*(frame_in(n) for n in range(50)))
+            mem.top.clear()
+    with guest().run() as g:
+        g.post_rx(1)
+        while True:  # frames of those before may still be under way
+            w.send(frame_in(777))
+            if numbers(g.receive(1)) == [777]:
+                break
+            g.post_rx(1)
+
+
+def test_a_guest_that_takes_and_gives_nothing_for_long_goes_on_when_it_likes_to():
+    """Rings full, no rx buffers; then continued, then gone with all of it."""
+    w = wire()
+    with guest(size=256, mem=fe.Memory(fe.Region(8 << 20))).run() as g:
+        g.post_rx(32)
+        for first in 0, 32, 64, 96, 128:  # 160 frames for 32 buffers
+            w.send(*(frame_in(n) for n in range(first, first + 32)))
+        same(numbers(g.receive(32)), list(range(32)), "frames for the buffers that were there")
+        lost = lambda: sum(n for part in (viaduct.port(), viaduct.port()["xdp"]) for n in part["drops"].values())
+        until(lambda: lost() >= 128, lambda: f"{lost()} of 128 frames are counted as lost")
+        both_ways(g, w, 1000)
+        g.send(*(frame_out(n) for n in range(250)))  # nobody looks at what comes back
+        same(numbers(w.receive(250)), list(range(250)), "frames")
+        w.send(*(frame_in(n) for n in range(64)))
+    with guest().run() as g:
+        sends(g, w)
+
+
+def resumes_after_sigkill(base_of, packed=False):
     """Numbered frames, the back-end killed among them; base_of(queue): where the front-end says the ring is."""
     w = wire()
-    mem = fe.Memory()
-    g = guest(mem=mem, size=256).run()
+    g = guest(size=256, packed=packed, mem=fe.Memory(fe.Region(8 << 20))).run()
     sends(g, w, 0, count=100)
     receives(g, w, 0, count=20)
+    bases = [base_of(q) for q in g.queues]  # all is drained
     g.post_rx(16)
     viaduct.restart()
     g.close()
@@ -499,8 +558,7 @@ def resumes_after_sigkill(base_of):
     g.conn = fe.Connection(SOCK)
     g.negotiate(), g.set_memory()
     for i in g.rings():
-        q = g.queues[i]
-        g.num(i), g.base(i, base_of(q)), g.addr(i), g.call(i), g.enable(i), g.start(i)
+        g.num(i), g.base(i, bases[i]), g.addr(i), g.call(i), g.enable(i), g.start(i)
     g.done()
     same(numbers(w.receive(50)), list(range(100, 150)), "frames after the restart")
     g.sent(50)
@@ -512,3 +570,27 @@ def resumes_after_sigkill(base_of):
 
 def test_a_split_ring_is_resumed_from_its_used_index_after_sigkill():
     resumes_after_sigkill(lambda q: q.used_index())
+
+
+def test_a_packed_ring_is_resumed_after_sigkill_by_a_front_end_that_knows_its_position():
+    resumes_after_sigkill(lambda q: q.base(), packed=True)
+
+
+def test_a_packed_ring_whose_position_the_front_end_has_lost_goes_on_or_the_log_says_what_helps():
+    """QEMU after a lost back-end: the base of a new ring, whatever the guest's is."""
+    w = wire()
+    with guest(packed=True).run() as g:
+        sends(g, w, 0, count=10)
+        viaduct.restart()
+        g.close()
+        g.conn = fe.Connection(SOCK)
+        g.negotiate(), g.set_memory()
+        for i in g.rings():
+            g.num(i), g.base(i, 0x80008000), g.addr(i), g.call(i), g.enable(i), g.start(i)
+        g.done()
+        g.send(frame_out(10))
+        if "is packed and seems to be in use" in viaduct.said():
+            return
+        same(numbers(w.receive()), [10], "frames after the restart")
+        g.sent()
+        both_ways(g, w, 20)
