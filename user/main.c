@@ -43,7 +43,6 @@ struct daemon {
 	struct loop_watch signals;
 	int lock;
 	bool stop;
-	bool handed_over;	/* everything is another process' now */
 };
 
 static void usage(FILE *f)
@@ -135,11 +134,12 @@ static int check_host(char *err, size_t errlen)
 	return 0;
 }
 
+/* At once: whatever else the loop has found is the other process' to do. Closing in order would take it all away from the guests. */
 static void on_handed_over(void *arg)
 {
-	struct daemon *d = arg;
-
-	d->handed_over = d->stop = true;
+	(void)arg;
+	fflush(NULL);
+	_exit(0);
 }
 
 static void api_path(const struct daemon *d, char path[108])
@@ -240,10 +240,6 @@ static int serve(struct daemon *d)
 	sd_notifyf(0, "READY=1\nMAINPID=%d", (int)getpid());
 	while (!d->stop && ret >= 0)
 		ret = loop_once(d->loop, -1);
-	if (d->handed_over) {	/* closing in order would take it all away from the guests */
-		fflush(NULL);
-		_exit(0);
-	}
 	sd_notify(0, "STOPPING=1");
 	return ret < 0 ? ret : 0;
 }
