@@ -272,7 +272,7 @@ static int take_lasting(struct takeover_heir *h, const struct parcel_wire *w, co
 			ret = fail_with(why, p.err, "the running instance sends more than this one understands");
 		if (ret)
 			say(w, REFUSED, why->text);
-		ret = ret == -ECONNRESET ? -EPROTO : ret;	/* which would mean something else */
+		ret = ret == -ECONNRESET || ret == -ENOENT ? -EPROTO : ret;	/* which would mean something else */
 	}
 	parcel_free(&p);
 	if (!ret)
@@ -336,8 +336,13 @@ int takeover_run(struct takeover_heir *h, const char *name, const struct fail *w
 	ret = take_lasting(h, &w, why);
 	if (!ret)
 		ret = take_moving(h, &w, &frozen_ns, why);
+	/* One that lives has had enough of waiting; to begin anew would be to ask it again, for ever. */
+	if (ret == -ECONNRESET && h->pidfd >= 0 && !is_dead(h->pidfd))
+		ret = fail_with(why, -ECANCELED, "the running instance did not wait, and goes on");
 	if (!ret)
 		h->gap_ns = bridge_commit(h->bridge) - frozen_ns;
+	if (h->pidfd >= 0)
+		close(h->pidfd);
 	close(w.fd);
 	return ret;
 }

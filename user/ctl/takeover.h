@@ -65,7 +65,7 @@ struct takeover_heir {
 	/* set on success */
 	struct bridge *bridge;
 	int lock, api_fd, listener;
-	int pidfd;		/* of the other process */
+	int pidfd;		/* of the other process; for takeover_run() itself */
 	uint64_t gap_ns;	/* for so long nobody moved a packet */
 };
 
