@@ -200,6 +200,9 @@ static int op_ring_resume(void *ctx, unsigned index, const struct virtq_config *
 		if (ret)
 			return ret;
 	}
+	/* Its front-end may be about to enable it, and waits for us to be told so. */
+	if (c.dir == VIRTQ_TX && !p->moved[index].enabled)
+		bridge_tx(p->bridge, p, index / 2)->enable_by_ns = clock_now() + DP_ENABLE_NS;
 	follow_memory(p, c.desc);
 	return virtq_restore(vq, &c, &p->moved[index]);
 }

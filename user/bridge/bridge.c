@@ -210,6 +210,7 @@ int bridge_tell_queues(struct bridge *b)
 void bridge_begin(struct bridge *b)
 {
 	uplink_on_link(b->uplink, on_link, b);
+	on_link(b, uplink_link(b->uplink));	/* the process before may not have seen it change */
 	b->tick = (struct loop_timer){ .fn = on_tick, .arg = b };
 	on_tick(&b->tick);
 }
