@@ -30,7 +30,8 @@
 struct bridge_saved {
 	/* Of the maps, which both processes use: other lengths are other maps. */
 	uint32_t layout[9];
-	uint32_t ports, queues, next_port, host_port;
+	uint32_t ports, queues, next_port;
+	uint32_t host_port_wanted, host_port;	/* it may have been refused by the kernel */
 	uint64_t moves, started_ns;
 };
 
@@ -86,7 +87,8 @@ static void save_port(struct port *p, struct parcel *to)
 int bridge_save(struct bridge *b, struct parcel *to, const struct fail *why)
 {
 	struct bridge_saved s = {
-		.queues = b->queues, .next_port = b->next_port, .host_port = b->host_port != NULL, .moves = b->moves,
+		.queues = b->queues, .next_port = b->next_port, .host_port_wanted = b->cfg.host_port,
+		.host_port = b->host_port != NULL, .moves = b->moves,
 		.started_ns = b->started_ns,
 	};
 	int ret;
@@ -260,7 +262,7 @@ static int adopt(struct bridge *b, struct parcel *from, const struct fail *why)
 	if (parcel_get(from, TAG, &s, sizeof(s)) || memcmp(s.layout, ours.layout, sizeof(s.layout)) || !s.queues ||
 	    s.queues > VD_MAX_QUEUES || s.ports > VD_MAX_PORTS)
 		return fail_with(why, -EPROTO, "the running instance keeps its state in another form: restart without --take-over");
-	if (!b->cfg.host_port == !!s.host_port)
+	if (b->cfg.host_port != !!s.host_port_wanted)
 		return fail_with(why, -EINVAL, "--host-port is not as the running instance has it: give the same, or restart without --take-over");
 	ret = uplink_adopt(b->host, b->loop, &b->cfg.uplink, from, &b->uplink, why);
 	if (!ret)
