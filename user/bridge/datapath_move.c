@@ -14,7 +14,7 @@
 
 struct dp_saved {
 	uint32_t total_expected, total_snap_seq, held, partial_n, partial_last, partial_frame, ports, frames;
-	uint64_t drop_stray, partial_offset;
+	uint64_t drop_stray, partial_offset, reconcile_ns;
 	uint32_t partial_len;
 };
 
@@ -76,7 +76,7 @@ void datapath_save(const struct datapath *dp, struct parcel *to)
 {
 	struct dp_saved s = {
 		.total_expected = dp->total.expected, .total_snap_seq = dp->total.snap_seq, .held = dp->held,
-		.partial_n = dp->partial.n, .drop_stray = dp->drop_stray,
+		.partial_n = dp->partial.n, .drop_stray = dp->drop_stray, .reconcile_ns = dp->reconcile_ns,
 		.frames = dp->held || dp->partial.n ? dp->nicq->frames.total : 0,
 	};
 
@@ -191,6 +191,7 @@ int datapath_resume(struct datapath *dp, struct vd_flow *flow, struct parcel *fr
 	dp->total.expected = s.total_expected;
 	dp->total.snap_seq = s.total_snap_seq;
 	dp->drop_stray = s.drop_stray;
+	dp->reconcile_ns = s.reconcile_ns;	/* of the snapshots that the ports bring */
 	ret = resume_frames(dp, s.frames, from);
 	if (!ret && s.partial_n) {
 		if (s.partial_frame >= dp->nicq->frames.total || s.partial_last >= dp->nicq->frames.total ||

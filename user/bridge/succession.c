@@ -37,8 +37,10 @@ struct bridge_saved {
 
 struct port_saved {
 	uint32_t index, nmac, session, reason, connected;
-	uint64_t mac[PORT_MACS];
+	uint64_t announced_ns, not_announced;
+	uint32_t announced;
 	uint32_t mac_session[PORT_MACS];
+	uint64_t mac[PORT_MACS];
 	uint64_t refused[LEARN_VERDICTS];
 	uint32_t broken_seen[VD_MAX_PAIRS * 2 / 32];
 	struct vd_port map;
@@ -72,6 +74,9 @@ static void save_port(struct port *p, struct parcel *to)
 	s->session = p->session;
 	s->reason = p->reason;
 	s->connected = p->connected;
+	s->announced_ns = p->announced_ns;
+	s->announced = p->announced;
+	s->not_announced = p->not_announced;
 	memcpy(s->mac, p->mac, sizeof(s->mac));
 	memcpy(s->mac_session, p->mac_session, sizeof(s->mac_session));
 	memcpy(s->refused, p->refused, sizeof(s->refused));
@@ -135,6 +140,8 @@ int bridge_save_moving(struct bridge *b, struct parcel *to)
 	parcel_put(to, TAG, &now, sizeof(now));
 	uplink_save_frames(b->uplink, to);
 	mcast_save_position(b->mcast, to);
+	parcel_put(to, TAG, &b->worker[0].stats.mcast_delivered, sizeof(uint64_t));
+	parcel_put(to, TAG, &b->worker[0].stats.mcast_limited, sizeof(uint64_t));
 	if (b->host_port)
 		from_host_save(b->worker[0].host, to);
 	for (uint32_t i = 0; i < b->queues; i++)
@@ -186,6 +193,9 @@ static int make_port(struct bridge *b, const struct port_saved *s, struct port *
 	p->session = s->session;
 	p->reason = s->reason;
 	p->connected = s->connected;
+	p->announced_ns = s->announced_ns;
+	p->announced = s->announced;
+	p->not_announced = s->not_announced;
 	p->map = s->map;
 	p->steering = s->steering;
 	bridge_port_take_kept(b, p);
@@ -294,6 +304,8 @@ int bridge_resume(struct bridge *b, struct parcel *from, uint64_t *frozen_ns)
 	if (ret)
 		return ret;
 	mcast_resume(b->mcast, from);
+	parcel_get(from, TAG, &b->worker[0].stats.mcast_delivered, sizeof(uint64_t));
+	parcel_get(from, TAG, &b->worker[0].stats.mcast_limited, sizeof(uint64_t));
 	if (b->host_port)
 		ret = from_host_resume(b->worker[0].host, from);
 	for (uint32_t i = 0; i < b->queues && !ret; i++)

@@ -35,7 +35,7 @@ struct uplink_saved {
 
 struct nicq_saved {
 	uint32_t fill_target, fill_least;
-	uint64_t fill_since;
+	uint64_t fill_since, violations;
 	struct nicq_stats stats;
 };
 
@@ -201,7 +201,7 @@ int uplink_save_frames(struct uplink *u, struct parcel *to)
 		struct nicq *q = &u->nicq[i];
 		struct nicq_saved s = {
 			.fill_target = q->fill_target, .fill_least = q->fill_least, .fill_since = q->fill_since,
-			.stats = q->stats,
+			.stats = q->stats, .violations = q->frames.violations,
 		};
 
 		if (q->tx_staged)	/* what was written for the kernel, but not shown to it */
@@ -237,6 +237,7 @@ static int resume_queue(struct nicq *q, struct parcel *from)
 	if (ret)
 		return ret;
 	q->stats = s.stats;
+	q->frames.violations = s.violations;
 	q->fill_target = s.fill_target < q->fill_max ? s.fill_target : q->fill_max;
 	q->fill_least = s.fill_least;
 	q->fill_since = s.fill_since;
