@@ -14,8 +14,7 @@
 
 struct dp_saved {
 	uint32_t total_expected, total_snap_seq, held, partial_n, partial_last, partial_frame, ports, frames;
-	uint64_t drop_stray, partial_offset, reconcile_ns;
-	uint32_t partial_len;
+	uint64_t drop_stray, reconcile_ns;
 };
 
 struct dp_port_saved {
@@ -72,22 +71,27 @@ static void save_port(const struct dp_port *d, struct parcel *to)
 	}
 }
 
+static uint32_t ports_of(const struct datapath *dp)
+{
+	uint32_t n = 0;
+
+	for (uint32_t i = 0; i < dp->nport; i++)
+		n += dp->port[i] != NULL;
+	return n;
+}
+
 void datapath_save(const struct datapath *dp, struct parcel *to)
 {
 	struct dp_saved s = {
 		.total_expected = dp->total.expected, .total_snap_seq = dp->total.snap_seq, .held = dp->held,
-		.partial_n = dp->partial.n, .drop_stray = dp->drop_stray, .reconcile_ns = dp->reconcile_ns,
+		.partial_n = dp->partial.n, .ports = ports_of(dp), .drop_stray = dp->drop_stray, .reconcile_ns = dp->reconcile_ns,
 		.frames = dp->held || dp->partial.n ? dp->nicq->frames.total : 0,
 	};
 
 	if (dp->partial.n) {
 		s.partial_last = dp->partial.last;
 		s.partial_frame = dp->partial.first.frame;
-		s.partial_len = dp->partial.first.len;
-		s.partial_offset = (uint64_t)(dp->partial.first.data - dp->nicq->umem);
 	}
-	for (uint32_t i = 0; i < dp->nport; i++)
-		s.ports += dp->port[i] != NULL;
 	parcel_put(to, TAG, &s, sizeof(s));
 	parcel_put(to, TAG, dp->wire, sizeof(*dp->wire));
 	if (s.frames)
@@ -97,9 +101,12 @@ void datapath_save(const struct datapath *dp, struct parcel *to)
 			save_port(dp->port[i], to);
 }
 
-static bool inside(const struct datapath *dp, uint64_t offset, uint32_t len)
+/* In its own chunk, with room for metadata in front: as nicq_rx() gives them. */
+static bool inside(const struct datapath *dp, uint32_t frame, const struct dp_frame_saved *s)
 {
-	return len <= dp->nicq->umem_len && offset <= dp->nicq->umem_len - len;
+	const uint32_t chunk = dp->nicq->frames.chunk, at = (uint32_t)(s->offset & (chunk - 1));
+
+	return s->offset / chunk == frame && at >= sizeof(struct vd_meta) && s->len <= chunk - at;
 }
 
 static int resume_frames(struct datapath *dp, uint32_t frames, struct parcel *from)
@@ -115,8 +122,7 @@ static int resume_frames(struct datapath *dp, uint32_t frames, struct parcel *fr
 			return from->err;
 		if (dp->nicq->frames.owner[i] != FRAME_HELD)
 			continue;
-		if ((s.next >= total && s.next != DP_NONE) || (s.rest >= total && s.rest != DP_NONE) ||
-		    !inside(dp, s.offset, s.len))
+		if (!inside(dp, i, &s))
 			return -EPROTO;
 		dp->frame[i] = (struct dp_frame){
 			.next = s.next, .rest = s.rest, .when = s.when, .len = s.len, .sums = s.sums,
@@ -126,20 +132,43 @@ static int resume_frames(struct datapath *dp, uint32_t frames, struct parcel *fr
 	return 0;
 }
 
-/* As many frames as it says, all of them in our hands, and the last one where it says. */
-static int check_list(const struct datapath *dp, const struct dp_wait *w)
+/*
+ * The pieces of an Ethernet frame: each in our hands, and met here for the first time (@met: a mark per frame).
+ * Return: how many, @last the last of them; 0: they make no sense.
+ */
+static uint32_t meet_pieces(const struct datapath *dp, uint8_t *met, uint32_t f, uint32_t *last)
 {
-	uint32_t f = w->head, last = DP_NONE, n = 0;
+	const struct frames *l = &dp->nicq->frames;
+	uint32_t n = 0;
 
-	for (; f != DP_NONE && n < w->count; f = dp->frame[f].next, n++) {
-		if (f >= dp->nicq->frames.total || dp->nicq->frames.owner[f] != FRAME_HELD)
-			return -EPROTO;
-		last = f;
-	}
-	return n == w->count && last == w->tail ? 0 : -EPROTO;
+	do {
+		if (f >= l->total || l->owner[f] != FRAME_HELD || !dp->frame[f].data || met[f])
+			return 0;
+		met[f] = 1;
+		*last = f;
+		f = dp->frame[f].rest;
+		n++;
+	} while (f != DP_NONE);
+	return n;
 }
 
-static int resume_port(struct datapath *dp, struct parcel *from)
+/* As many frames as it says, and the last one where it says. */
+static int check_list(const struct datapath *dp, uint8_t *met, const struct dp_wait *w)
+{
+	uint32_t f = w->head, tail = DP_NONE, end;
+
+	for (uint32_t n = 0; n < w->count; n++) {
+		uint32_t pieces = meet_pieces(dp, met, f, &end);
+
+		if (!pieces || pieces > NICQ_PIECES)
+			return -EPROTO;
+		tail = f;
+		f = dp->frame[f].next;
+	}
+	return f == DP_NONE && tail == w->tail ? 0 : -EPROTO;
+}
+
+static int resume_port(struct datapath *dp, uint8_t *met, struct parcel *from)
 {
 	struct dp_port_saved s;
 	struct dp_port *d;
@@ -167,7 +196,7 @@ static int resume_port(struct datapath *dp, struct parcel *from)
 		if (parcel_get(from, TAG, &ws, sizeof(ws)))
 			return from->err;
 		*w = (struct dp_wait){ .head = ws.head, .tail = ws.tail, .count = ws.count, .since_ns = ws.since_ns };
-		if (check_list(dp, w))
+		if (check_list(dp, met, w) || dp->nbusy == dp->pairs)
 			return -EPROTO;
 		d->held += w->count;
 		dp->held += w->count;
@@ -179,9 +208,26 @@ static int resume_port(struct datapath *dp, struct parcel *from)
 	return d->held == s.held ? 0 : -EPROTO;
 }
 
+/* An Ethernet frame of which pieces are still to come. */
+static int resume_partial(struct datapath *dp, uint8_t *met, const struct dp_saved *s)
+{
+	uint32_t last;
+
+	if (meet_pieces(dp, met, s->partial_frame, &last) != s->partial_n || last != s->partial_last)
+		return -EPROTO;
+	dp->partial.n = s->partial_n;
+	dp->partial.last = s->partial_last;
+	dp->partial.first = (struct nicq_pkt){
+		.data = dp->frame[s->partial_frame].data, .len = dp->frame[s->partial_frame].len,
+		.frame = s->partial_frame, .more = true,
+	};
+	return 0;
+}
+
 int datapath_resume(struct datapath *dp, struct vd_flow *flow, struct parcel *from)
 {
 	struct dp_saved s;
+	uint8_t *met;
 	int ret;
 
 	parcel_get(from, TAG, &s, sizeof(s));
@@ -192,19 +238,14 @@ int datapath_resume(struct datapath *dp, struct vd_flow *flow, struct parcel *fr
 	dp->total.snap_seq = s.total_snap_seq;
 	dp->drop_stray = s.drop_stray;
 	dp->reconcile_ns = s.reconcile_ns;	/* of the snapshots that the ports bring */
-	ret = resume_frames(dp, s.frames, from);
-	if (!ret && s.partial_n) {
-		if (s.partial_frame >= dp->nicq->frames.total || s.partial_last >= dp->nicq->frames.total ||
-		    !inside(dp, s.partial_offset, s.partial_len))
-			return -EPROTO;
-		dp->partial.n = s.partial_n;
-		dp->partial.last = s.partial_last;
-		dp->partial.first = (struct nicq_pkt){
-			.data = dp->nicq->umem + s.partial_offset, .len = s.partial_len, .frame = s.partial_frame,
-			.more = true,
-		};
-	}
+	if (s.ports != ports_of(dp))
+		return -EPROTO;
+	met = calloc(dp->nicq->frames.total, 1);
+	ret = met ? resume_frames(dp, s.frames, from) : -ENOMEM;
+	if (!ret && s.partial_n)
+		ret = resume_partial(dp, met, &s);
 	for (uint32_t i = 0; i < s.ports && !ret; i++)
-		ret = resume_port(dp, from);
+		ret = resume_port(dp, met, from);
+	free(met);
 	return !ret && dp->held != s.held ? -EPROTO : ret;
 }

@@ -204,7 +204,14 @@ void from_host_save(const struct from_host *h, struct parcel *to)
 		}
 }
 
-int from_host_resume(struct from_host *h, struct parcel *from)
+/* For a guest that is there; which of its pairs local_deliver() sees to. */
+static bool makes_sense(const struct from_host *h, const struct datapath *dp, const struct from_host_packet *p)
+{
+	return p->port < VD_MAX_PORTS && dp->port[p->port] && p->fwd.dest < DP_TO_UPLINK &&
+	       dp_dest_port(p->fwd.dest) == p->port && p->len <= sizeof(h->slot[0].data) && h->nfree;
+}
+
+int from_host_resume(struct from_host *h, const struct datapath *dp, struct parcel *from)
 {
 	struct from_host_saved s;
 
@@ -218,7 +225,7 @@ int from_host_resume(struct from_host *h, struct parcel *from)
 
 		if (parcel_get(from, TAG, &p, sizeof(p)))
 			return from->err;
-		if (p.port >= VD_MAX_PORTS || p.len > sizeof(h->slot[0].data) || !h->nfree)
+		if (!makes_sense(h, dp, &p))
 			return -EPROTO;
 		slot = h->free[--h->nfree];
 		if (parcel_get(from, TAG, h->slot[slot].data, p.len))

@@ -57,8 +57,9 @@ void from_host(struct from_host *h, struct datapath *dp, uint64_t now_ns, struct
 /* A port that is gone has nothing waiting. Control thread, the worker parked. */
 void from_host_forget(struct from_host *h, uint32_t port);
 
-/* What waits goes along to another process. Control thread, the worker parked, or not started. Return: 0 or -errno. */
+/* What waits goes along to another process. Control thread, the worker parked. */
 void from_host_save(const struct from_host *h, struct parcel *to);
-int from_host_resume(struct from_host *h, struct parcel *from);
+/* The same there. @dp: with the same ports. Control thread, the worker not started. Return: 0 or -errno (-EPROTO: it makes no sense). */
+int from_host_resume(struct from_host *h, const struct datapath *dp, struct parcel *from);
 
 #endif

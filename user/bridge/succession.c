@@ -307,7 +307,7 @@ int bridge_resume(struct bridge *b, struct parcel *from, uint64_t *frozen_ns)
 	parcel_get(from, TAG, &b->worker[0].stats.mcast_delivered, sizeof(uint64_t));
 	parcel_get(from, TAG, &b->worker[0].stats.mcast_limited, sizeof(uint64_t));
 	if (b->host_port)
-		ret = from_host_resume(b->worker[0].host, from);
+		ret = from_host_resume(b->worker[0].host, b->dp[0], from);
 	for (uint32_t i = 0; i < b->queues && !ret; i++)
 		ret = datapath_resume(b->dp[i], &flows[(size_t)i * VD_FLOW_ROW], from);
 	for (uint32_t i = 0; i < b->nports && !ret; i++)
