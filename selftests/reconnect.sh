@@ -3,7 +3,7 @@
 # Either end of a vhost-user connection is killed, frozen and started again in the middle of numbered frames, which go on
 # by themselves; what was lost and what came twice is counted.
 #
-# RUNS: how often viaduct is killed per test (5); RESTARTS: in the tests of the time that it takes (20).
+# RUNS: how often viaduct is killed per test (5); RESTARTS: in the tests of the time that it takes (20); SENDS: below.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/vm.sh"
 
