@@ -55,7 +55,8 @@ static int fake_rmdir(const struct host_ops *h, const char *path)
 	return 0;
 }
 
-static const struct host_ops host = { .open = fake_open, .unlink = fake_unlink, .mkdir = fake_mkdir, .rmdir = fake_rmdir };
+static const struct host_ops host = { .open = fake_open, .unlink = fake_unlink, .mkdir = fake_mkdir,
+				      .rmdir = fake_rmdir };
 
 static int setup(void **state)
 {
@@ -110,7 +111,8 @@ static void what_a_killed_instance_noted_is_known_to_the_next(void **state)
 
 static void what_is_no_note_says_nothing(void **state)
 {
-	static const char *const text[] = { "17", "17\n18\n", "x\n", "\n", "0\n", "-4\n", "99999999999\n", "17 \n", "123456789012345678\n" };
+	static const char *const text[] = { "17", "17\n18\n", "x\n", "\n", "0\n", "-4\n", "99999999999\n", "17 \n",
+					    "123456789012345678\n" };
 	int noted, fd;
 
 	(void)state;

@@ -65,7 +65,7 @@ static int open_socket(const char *ifname)
 
 	if (fd < 0 || !at.sll_ifindex)
 		return -1;
-	/* Past the queueing discipline: it would take what the device does not, and throw it away when the link goes. */
+	/* Past the queueing discipline: it takes what the device does not, and throws it away when the link goes. */
 	if (setsockopt(fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)) ||
 	    setsockopt(fd, SOL_PACKET, PACKET_IGNORE_OUTGOING, &on, sizeof(on)) ||
 	    setsockopt(fd, SOL_PACKET, PACKET_ADD_MEMBERSHIP, &all, sizeof(all)) ||

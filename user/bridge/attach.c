@@ -131,7 +131,8 @@ static void follow_memory(struct port *p, const void *ring)
 static void tell_position(struct port *p, unsigned index, const struct virtq_config *c, bool found, bool out_of_step)
 {
 	if (found) {
-		log_at(LOG_LEVEL_INFO, &p->complaints, "port %s: ring %u goes on where it was left", p->cfg.name, index);
+		log_at(LOG_LEVEL_INFO, &p->complaints, "port %s: ring %u goes on where it was left", p->cfg.name,
+		       index);
 		if (c->callfd >= 0)	/* one that a dead instance owed the driver */
 			eventfd_notify(c->callfd);
 	}

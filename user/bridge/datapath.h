@@ -118,8 +118,8 @@ struct dp_tx {
 	uint8_t need;		/* chunks of room for the uplink that it waits for, 0 = for something else */
 	uint64_t idle_ns;	/* since when it is empty, 0 = it is not */
 	/*
-	 * Until when a ring that has just started waits to be enabled, 0 = it does not. What is in it then was sent to a back-end
-	 * before us that was cut off; front-ends start a ring first and enable it next. The virtq's lock.
+	 * Until when a ring that has just started waits to be enabled, 0 = it does not. What is in it then was sent to a
+	 * back-end before us that was cut off; front-ends start a ring first and enable it next. The virtq's lock.
 	 */
 	uint64_t enable_by_ns;
 	uint64_t hold_ns;	/* since when its packets wait for a receiver on this host, 0 = they do not */

@@ -51,8 +51,8 @@ bool kept_adopted(const struct kept *k);
  * @name: the port's
  * @rings: as many entries as it needs, at most KEPT_RINGS
  *
- * Has what an earlier instance's port of that name left, if there was one. Return: the slot, or -errno (-ENOSPC also when
- * the file system is full: entries that could not be written are never given away).
+ * Has what an earlier instance's port of that name left, if there was one. Return: the slot, or -errno (-ENOSPC also
+ * when the file system is full: entries that could not be written are never given away).
  */
 int kept_take(struct kept *k, const char *name, unsigned rings);
 
