@@ -256,6 +256,21 @@ static void a_change_of_the_configuration_is_told_once(void **state)
 	close(fd);
 }
 
+static void a_change_that_is_back_before_the_tick_is_told_to_whoever_was_shown_it(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	negotiate(f);
+	fd = open_channel(f);
+	f->fake.config.status = 1;
+	get_config(f, 0, NET_SIZE);
+	f->fake.config.status = 0;
+	session_tick(f->s);
+	assert_int_equal(told(fd), 1);
+	close(fd);
+}
+
 static void a_change_waits_for_the_channel(void **state)
 {
 	struct fixture *f = *state;
@@ -398,6 +413,7 @@ int main(void)
 		T(the_configuration_is_read_only),
 		T(the_configuration_needs_its_protocol_feature),
 		T(a_change_of_the_configuration_is_told_once),
+		T(a_change_that_is_back_before_the_tick_is_told_to_whoever_was_shown_it),
 		T(a_change_waits_for_the_channel),
 		T(without_its_protocol_features_no_change_is_told),
 		T(a_channel_that_is_full_is_tried_again),

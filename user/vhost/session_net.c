@@ -53,6 +53,15 @@ void session_config_now(struct session *s, struct virtio_net_config *cfg)
 		cfg->mtu = htole16(s->st.mtu);
 }
 
+/* Compared with what was true when somebody last looked: a change that is back before the tick would be missed. */
+static void look_for_change(struct session *s, const struct virtio_net_config *now)
+{
+	if (!memcmp(now, &s->st.config, sizeof(*now)))
+		return;
+	s->st.config = *now;
+	s->st.config_changed = true;
+}
+
 /* Return: the span that the message says is one, and the message has room for it. */
 static bool config_span(const struct vhost_user_msg *msg)
 {
@@ -76,6 +85,7 @@ int session_get_config(struct session *s, struct request *rq)
 	if (!config_span(rq->msg))
 		return session_refuse(s, rq, -1, "beyond the configuration, or not as long as it says");
 	session_config_now(s, &now);
+	look_for_change(s, &now);	/* it may be shown a part only, and is told of the whole by the next tick */
 	memcpy(all, &now, sizeof(now));
 	to->offset = c->offset;
 	to->size = c->size;
@@ -133,10 +143,7 @@ void session_tick(struct session *s)
 	struct virtio_net_config now;
 
 	session_config_now(s, &now);
-	if (memcmp(&now, &s->st.config, sizeof(now))) {
-		s->st.config = now;
-		s->st.config_changed = true;
-	}
+	look_for_change(s, &now);
 	if ((s->st.protocol_features & both) != both)
 		s->st.config_changed = false;	/* whoever wants to know it later asks for it first */
 	else if (s->st.config_changed && s->st.channel >= 0)
