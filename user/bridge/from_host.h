@@ -59,7 +59,7 @@ void from_host_forget(struct from_host *h, uint32_t port);
 
 /* What waits goes along to another process. Control thread, the worker parked. */
 void from_host_save(const struct from_host *h, struct parcel *to);
-/* The same there. @dp: with the same ports. Control thread, the worker not started. Return: 0 or -errno (-EPROTO: it makes no sense). */
+/* The same there. @dp: with the same ports. Control thread, the worker not started. 0 or -errno (-EPROTO: no sense). */
 int from_host_resume(struct from_host *h, const struct datapath *dp, struct parcel *from);
 
 #endif

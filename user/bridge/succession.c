@@ -207,6 +207,17 @@ static int make_port(struct bridge *b, const struct port_saved *s, struct port *
 	return ret;
 }
 
+/* What workers use without another look. */
+static bool makes_sense(const struct port_saved *s)
+{
+	if (s->index >= VD_MAX_PORTS || !s->cfg.pairs || s->cfg.pairs > VD_MAX_PAIRS || s->cfg.nmac > PORT_MACS)
+		return false;
+	for (unsigned i = 0; i < VD_MAX_PAIRS; i++)
+		if (s->map.route[i] >= s->cfg.pairs)
+			return false;
+	return true;
+}
+
 static int adopt_port(struct bridge *b, struct parcel *from, const struct fail *why)
 {
 	struct port_saved *s = calloc(1, sizeof(*s));
@@ -217,7 +228,8 @@ static int adopt_port(struct bridge *b, struct parcel *from, const struct fail *
 		return fail_with(why, -ENOMEM, "out of memory");
 	ret = parcel_get(from, TAG, s, sizeof(*s));
 	s->cfg.name[sizeof(s->cfg.name) - 1] = '\0';
-	if (ret || s->index >= VD_MAX_PORTS || b->port[s->index] || !s->cfg.pairs || s->cfg.pairs > VD_MAX_PAIRS)
+	s->cfg.socket[sizeof(s->cfg.socket) - 1] = '\0';
+	if (ret || !makes_sense(s) || b->port[s->index])
 		ret = fail_with(why, -EPROTO, "the running instance's state of a port cannot be read");
 	if (!ret)
 		ret = check_port(b, s, why);
@@ -275,6 +287,8 @@ static int adopt(struct bridge *b, struct parcel *from, const struct fail *why)
 	if (b->cfg.host_port != !!s.host_port_wanted)
 		return fail_with(why, -EINVAL, "--host-port is not as the running instance has it: give the same, or restart without --take-over");
 	ret = uplink_adopt(b->host, b->loop, &b->cfg.uplink, from, &b->uplink, why);
+	if (!ret && uplink_queues(b->uplink) != s.queues)
+		ret = fail_with(why, -EPROTO, "the running instance's state of the NIC queues cannot be read");
 	if (!ret)
 		ret = adopt_parts(b, &s, from, why);
 	for (uint32_t i = 0; i < s.ports && !ret; i++)

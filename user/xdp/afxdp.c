@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -254,9 +255,14 @@ err:
 
 int afxdp_adopt(int fd, int umem_fd, const struct afxdp_config *cfg, struct nicq *q)
 {
+	struct stat st;
 	int ret;
 
 	nicq_prepare(q, cfg);
+	if (fstat(umem_fd, &st) < 0)
+		return -errno;
+	if (st.st_size < 0 || (uint64_t)st.st_size < (uint64_t)cfg->frames * cfg->chunk)
+		return -EPROTO;
 	ret = frames_init(&q->frames, cfg->frames, cfg->chunk);	/* their owners are told later */
 	if (ret)
 		return ret;

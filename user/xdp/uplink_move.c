@@ -77,7 +77,15 @@ int uplink_save(const struct uplink *u, struct parcel *to, const struct fail *wh
 		parcel_put_fd(to, TAG, u->nicq[i].fd);
 		parcel_put_fd(to, TAG, u->nicq[i].umem_fd);
 	}
-	return to->err;
+	return 0;	/* a parcel that has failed says so itself */
+}
+
+/* As sockets can have been made. */
+static bool makes_sense(const struct uplink_saved *s)
+{
+	return s->now_queues && s->now_queues <= VD_MAX_QUEUES && s->now_ring && !(s->now_ring & (s->now_ring - 1)) &&
+	       s->now_chunk >= 2048 && s->now_chunk <= 4096 && s->now_mode <= VD_MODE_GENERIC &&
+	       s->now_checksum <= AFXDP_CHECKSUM_KERNEL;
 }
 
 /* The option that says something else than the running instance was told; NULL: none. */
@@ -151,7 +159,7 @@ static int adopt(struct uplink *u, struct loop *loop, struct parcel *from, const
 	size_t len;
 	int ret;
 
-	if (parcel_get(from, TAG, &s, sizeof(s)) || !s.now_queues || s.now_queues > VD_MAX_QUEUES)
+	if (parcel_get(from, TAG, &s, sizeof(s)) || !makes_sense(&s))
 		return fail_with(why, -EPROTO, "the running instance's state of the uplink cannot be read");
 	macs = parcel_take(from, TAG, &len);
 	if (!macs || len > sizeof(u->host_mac))
@@ -172,6 +180,8 @@ static int adopt(struct uplink *u, struct loop *loop, struct parcel *from, const
 	ret = program_adopt(&u->program, u->host, s.ifindex, from, why);
 	if (ret)
 		return ret;
+	if (u->program.queues != s.now_queues)
+		return fail_with(why, -EPROTO, "the running instance's maps are for another number of NIC queues");
 	helpers_choose(&u->helpers, u->host, s.ifindex, &u->cfg, &u->info);
 	take_info(u, &s);
 	ret = adopt_sockets(u, &s, from);
