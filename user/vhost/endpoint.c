@@ -556,6 +556,7 @@ struct endpoint_saved {
 	uint32_t role, connected;
 	uint64_t backoff_ns, since_ns, begun_ns, unread_ns;
 	struct endpoint_stats stats;
+	uint64_t dev, ino;
 	int32_t pid;
 	uint32_t uid;
 	struct inbox in;
@@ -566,7 +567,8 @@ void endpoint_save(const struct endpoint *e, struct parcel *to)
 {
 	struct endpoint_saved s = {
 		.role = e->cfg.role, .connected = e->conn.fd >= 0, .backoff_ns = e->backoff_ns, .since_ns = e->since_ns,
-		.begun_ns = e->begun.due_ns, .unread_ns = e->unread.due_ns, .stats = e->stats, .pid = e->pid,
+		.begun_ns = e->begun.due_ns, .unread_ns = e->unread.due_ns, .stats = e->stats,
+		.dev = e->dev, .ino = e->ino, .pid = e->pid,
 		.uid = e->uid, .in = e->in, .out = e->out,
 	};
 
@@ -579,12 +581,23 @@ void endpoint_save(const struct endpoint *e, struct parcel *to)
 		session_save(e->session, to);
 }
 
+/* A message that is half there, and an answer that is half out. */
+static bool makes_sense(const struct endpoint_saved *s)
+{
+	const struct inbox *in = &s->in;
+	const char *why;
+
+	if (in->nfds > VHOST_USER_MAX_FDS || s->out.len > sizeof(s->out.bytes) || s->out.sent > s->out.len)
+		return false;
+	return in->got < HDR_LEN || (message_check_header(&in->msg.hdr, &why) == MESSAGE_OK &&
+				     in->got < HDR_LEN + in->msg.hdr.size);
+}
+
 static int adopt_connection(struct endpoint *e, const struct endpoint_saved *s, struct parcel *from)
 {
 	int ret;
 
-	if (s->in.nfds > VHOST_USER_MAX_FDS || s->out.len > sizeof(s->out.bytes) || s->out.sent > s->out.len ||
-	    s->in.got >= HDR_LEN + VHOST_USER_PAYLOAD_MAX || e->conn.fd < 0)
+	if (!makes_sense(s) || e->conn.fd < 0)
 		return -EPROTO;
 	e->in = s->in;
 	e->out = s->out;
@@ -622,7 +635,8 @@ int endpoint_adopt(struct loop *loop, const struct host_ops *host, const struct 
 	e->uid = s.uid;
 	ret = s.connected ? adopt_connection(e, &s, from) : 0;
 	if (!ret && e->listener.fd >= 0) {
-		note_socket_file(e);
+		e->dev = (dev_t)s.dev;	/* what is there now may be somebody else's */
+		e->ino = (ino_t)s.ino;
 		ret = loop_add(loop, &e->listener, EPOLLIN);
 	} else if (!ret && !s.connected) {
 		loop_timer_set(loop, &e->again, clock_now());
