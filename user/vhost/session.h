@@ -105,7 +105,8 @@ void session_save(const struct session *s, struct parcel *to);
  * session_adopt() - take what session_save() gave
  * @cfg: as in the other process; when it offers less than the front-end has acked: -EOPNOTSUPP, complained of by name
  *
- * No ring runs yet. After a failure the process is to end: everything is the other's. Return: 0 or -errno.
+ * No ring runs yet. After a failure nothing of it is left here, and no op but complaint() was called.
+ * Return: 0 or -errno.
  */
 int session_adopt(const struct session_config *cfg, const struct session_ops *ops, void *ctx, struct parcel *from,
 		  struct session **out);

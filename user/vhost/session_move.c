@@ -60,7 +60,7 @@ void session_save(const struct session *s, struct parcel *to)
 static int adopt_memory(struct session *s, struct parcel *from)
 {
 	struct gmem_desc *desc;
-	uint32_t n;
+	uint32_t n, taken = 0;
 	int *fd, ret;
 
 	parcel_get(from, TAG, &n, sizeof(n));
@@ -70,11 +70,13 @@ static int adopt_memory(struct session *s, struct parcel *from)
 		return 0;
 	desc = calloc(n, sizeof(*desc));
 	fd = calloc(n, sizeof(*fd));
-	for (uint32_t i = 0; desc && fd && i < n; i++) {
-		parcel_get(from, TAG, &desc[i], sizeof(desc[i]));
-		fd[i] = parcel_get_fd(from, TAG);
+	for (; desc && fd && taken < n; taken++) {
+		parcel_get(from, TAG, &desc[taken], sizeof(desc[taken]));
+		fd[taken] = parcel_get_fd(from, TAG);
 	}
 	ret = !desc || !fd ? -ENOMEM : from->err ? from->err : gmem_create(desc, fd, n, &s->mem);
+	for (uint32_t i = 0; ret && fd && i < taken; i++)
+		fd_replace(&fd[i], -1);
 	free(desc);
 	free(fd);
 	return ret;
@@ -83,27 +85,29 @@ static int adopt_memory(struct session *s, struct parcel *from)
 static int adopt_log(struct session *s, struct parcel *from)
 {
 	uint64_t at[2];
-	int fd;
+	int fd, ret;
 
 	parcel_get(from, TAG, at, sizeof(at));
 	fd = parcel_get_fd(from, TAG);
 	if (from->err || fd < 0)
 		return from->err;
-	return dirty_create(fd, at[0], at[1], &s->log);
+	ret = dirty_create(fd, at[0], at[1], &s->log);
+	if (ret)
+		close(fd);
+	return ret;
 }
 
 static int adopt_state(struct session *s, struct parcel *from)
 {
 	const size_t fixed = offsetof(struct session_state, ring);
-	const struct session_state *st;
+	const void *st;
 	size_t len;
 
 	st = parcel_take(from, TAG, &len);
-	if (!st || len < fixed || len > sizeof(s->st))
+	if (!st || len != fixed + s->st.rings * sizeof(s->st.ring[0]) ||
+	    memcmp((const uint8_t *)st + offsetof(struct session_state, rings), &s->st.rings, sizeof(s->st.rings)))
 		return -EPROTO;
 	memcpy(&s->st, st, len);
-	if (s->st.rings != 2 * s->cfg.max_pairs || len != fixed + s->st.rings * sizeof(s->st.ring[0]))
-		return -EPROTO;
 	for (unsigned i = 0; i < s->st.rings; i++) {
 		s->st.ring[i].kickfd = parcel_get_fd(from, TAG);
 		s->st.ring[i].callfd = parcel_get_fd(from, TAG);
@@ -127,6 +131,14 @@ static int check_offer(struct session *s)
 	return -EOPNOTSUPP;
 }
 
+/* Of a session that was not adopted: what is here. Its rings are the other's. */
+static void forget(struct session *s)
+{
+	for (unsigned i = 0; i < s->st.rings; i++)
+		s->st.ring[i].started = s->st.ring[i].enabled = false;
+	session_destroy(s);
+}
+
 int session_adopt(const struct session_config *cfg, const struct session_ops *ops, void *ctx, struct parcel *from,
 		  struct session **out)
 {
@@ -142,8 +154,9 @@ int session_adopt(const struct session_config *cfg, const struct session_ops *op
 		ret = adopt_log(s, from);
 	if (!ret)
 		ret = check_offer(s);
-	/* On failure the process is to end: rings and fds are the other's, and stay. */
-	if (!ret)
+	if (ret)
+		forget(s);
+	else
 		*out = s;
 	return ret;
 }
@@ -156,7 +169,7 @@ int session_resume(struct session *s)
 	for (unsigned i = 0; i < s->st.rings && !ret; i++) {
 		if (!s->st.ring[i].started)
 			continue;
-		ret = session_ring_config(s, i, s->mem, &cfg);
+		ret = s->mem ? session_ring_config(s, i, s->mem, &cfg) : -EPROTO;
 		if (!ret)
 			ret = s->ops->ring_resume(s->ctx, i, &cfg);
 	}
