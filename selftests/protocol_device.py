@@ -209,6 +209,7 @@ def test_reset_device_stops_all_rings_and_keeps_memory_and_connection():
     w = wire()
     with guest(pairs=2).run() as g:
         needs(g, fe.P_RESET_DEVICE)
+        g.enable(2, 0)  # what comes from the wire goes to the first pair
         for n in range(20):
             both_ways(g, w, 10 * n)
             ok(g.conn, "RESET_DEVICE")
