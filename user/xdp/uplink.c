@@ -306,6 +306,7 @@ static void on_change(void *arg, bool state_changed)
 /* All multicast for the guests' groups; unicast entries come with the guests' addresses. */
 static int open_filter(struct uplink *u, const struct fail *why)
 {
+	const int on = 1;
 	int ret;
 
 	u->filter_fd = u->host->packet_socket(u->host, u->program.ifindex, 0);
@@ -316,6 +317,9 @@ static int open_filter(struct uplink *u, const struct fail *why)
 	u->info.allmulti = !ret;
 	if (ret)
 		log_warn("%s: cannot receive all multicast: %s", u->cfg.ifname, strerror(-ret));
+	/* What uplink_send() sends is no frame of the host's stack, and must not come back by the host's port (hostport.c). */
+	if (setsockopt(u->filter_fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)) < 0)
+		log_debug("%s: announcements pass the host's queueing discipline: %s", u->cfg.ifname, strerror(errno));
 	return 0;
 }
 
