@@ -149,6 +149,18 @@ static inline int vu_ring_start(void *ctx, unsigned index, const struct virtq_co
 	return 0;
 }
 
+static inline int vu_ring_resume(void *ctx, unsigned index, const struct virtq_config *cfg)
+{
+	struct vu_fake *f = ctx;
+
+	if (f->fail)
+		return f->fail;
+	vu_note(f, "resume", index);
+	f->ring[index] = *cfg;
+	f->running[index] = true;
+	return 0;
+}
+
 static inline uint32_t vu_ring_stop(void *ctx, unsigned index)
 {
 	struct vu_fake *f = ctx;
@@ -240,6 +252,7 @@ static inline void vu_complaint(void *ctx, const char *text)
 
 static const struct session_ops vu_ops __attribute__((unused)) = {
 	.ring_start = vu_ring_start,
+	.ring_resume = vu_ring_resume,
 	.ring_stop = vu_ring_stop,
 	.ring_enable = vu_ring_enable,
 	.ring_call = vu_ring_call,
