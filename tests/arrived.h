@@ -30,7 +30,8 @@ static inline struct parcel cut(const struct parcel *p, size_t len)
 
 	memcpy(c.data, p->data, len);
 	c.fd = malloc((p->nfds ? p->nfds : 1) * sizeof(*c.fd));
-	memcpy(c.fd, p->fd, p->nfds * sizeof(*c.fd));
+	if (p->nfds)
+		memcpy(c.fd, p->fd, p->nfds * sizeof(*c.fd));
 	return c;
 }
 
