@@ -206,6 +206,27 @@ static void what_was_heard_from_the_wire_is_not_a_guests(void **state)
 	assert_int_equal(c->b.port[0]->refused[LEARN_WIRE], 2);
 }
 
+/* A guest that moves here was heard from the wire until it began here. */
+static void what_was_heard_from_the_wire_before_a_running_guest_came_was_perhaps_the_guest(void **state)
+{
+	struct control *c = *state;
+	uint64_t now = clock_now();
+
+	learn_wire_note(c->dp->wire, mac_load(MAC(5)), now - AGE(1));
+	uplink_wire[vd_wire_slot(mac_load(MAC(5)))] = vd_wire_entry(mac_load(MAC(5)), now - AGE(1));
+	c->b.port[0]->arrived_ns = now - AGE(1) + 1;
+	assert_string_equal(sends(c, 1, 5), "");
+	assert_string_equal(sends(c, 0, 5), "address_learned a\n");
+	addresses_age(&c->b, now);
+	assert_int_equal(owner(c, 0, 5), 0);
+	/* Who is heard after it came is somebody else, or it has moved on. */
+	learn_wire_note(c->dp->wire, mac_load(MAC(6)), now - AGE(1) + 2);
+	assert_string_equal(sends(c, 0, 6), "");
+	uplink_wire[vd_wire_slot(mac_load(MAC(5)))] = vd_wire_entry(mac_load(MAC(5)), now + AGE(1));
+	addresses_age(&c->b, now + AGE(1));
+	assert_string_equal(control_events(c), "address_forgotten a\n");
+}
+
 static void an_address_that_moves_to_the_wire_is_given_up(void **state)
 {
 	struct control *c = *state;
@@ -338,6 +359,7 @@ int main(void)
 		ONE(a_guest_has_as_many_as_there_may_be_and_a_later_one_has_new_ones),
 		ONE(nothing_is_left_of_an_address_that_could_not_be_entered),
 		ONE(what_was_heard_from_the_wire_is_not_a_guests),
+		ONE(what_was_heard_from_the_wire_before_a_running_guest_came_was_perhaps_the_guest),
 		ONE(an_address_that_moves_to_the_wire_is_given_up),
 		ONE(the_hosts_addresses_are_known_to_the_workers_and_to_be_learned_by_nobody),
 		ONE(a_given_address_comes_back_when_the_host_has_it_no_longer),

@@ -280,7 +280,9 @@ static void a_ring_goes_on_where_its_base_says_and_tells_how_far_it_came(void **
 
 	for (uint32_t index = 0; index < 2; index++) {
 		guest_reset(&b->g);
+		b->p->arrived_ns = 0;
 		close(run(b, index));
+		assert_int_not_equal(b->p->arrived_ns, 0);	/* its guest ran before, somewhere */
 		pass(b, 100);	/* over the end of the ring */
 		assert_int_equal(ask_base(b, index), base_at(&b->g, b->g.avail_idx));
 		assert_false(port_vq(b->p, index)->started);
@@ -329,7 +331,9 @@ static void after_a_reset_a_ring_without_a_base_begins_at_its_beginning(void **s
 	close(run(b, 1));
 	pass(b, 30);
 	for (unsigned i = 0; i < 3; i++) {
+		b->p->arrived_ns = 0;
 		begin_anew(b);
+		assert_int_equal(b->p->arrived_ns, 0);
 		pass(b, 20 + i);
 		assert_int_equal(ask_base(b, 1), base_at(&b->g, b->g.avail_idx));
 		close(say_event(b, VHOST_USER_SET_VRING_KICK, 1));

@@ -193,9 +193,15 @@ static uint64_t heard_by_host(struct bridge *b, uint64_t mac, uint64_t now_ns)
 	return vd_wire_mac(e) == mac ? vd_wire_when(e, now_ns) : 0;
 }
 
+/* What the wire said before a guest began here that ran already may have been that guest: it was somewhere. */
+static uint64_t since_arrival(const struct port *p, uint64_t heard_ns)
+{
+	return heard_ns > p->arrived_ns ? heard_ns : 0;
+}
+
 static void gather(struct bridge *b, struct port *p, const struct learn_request *r, struct learn_facts *facts)
 {
-	const uint64_t now = clock_now(), host = heard_by_host(b, r->mac, now);
+	const uint64_t now = clock_now(), host = since_arrival(p, heard_by_host(b, r->mac, now));
 	struct port *owner;
 	uint8_t addr[MAC_LEN];
 	unsigned at;
@@ -206,7 +212,7 @@ static void gather(struct bridge *b, struct port *p, const struct learn_request 
 		.host = uplink_is_host_mac(b->uplink, addr),
 		.owner = fdb_lookup(&b->fdb, key_of(p, r->mac)),
 		.count = of_this_session(p),
-		.wire_ns = heard_from_wire(b, r->mac),
+		.wire_ns = since_arrival(p, heard_from_wire(b, r->mac)),
 	};
 	/* What the host hears is no echo: guests' frames for it do not come from the wire. */
 	if (host && now - host < LEARN_WIRE_NS)
@@ -340,7 +346,7 @@ static const char *outdated(struct bridge *b, struct port *p, uint64_t mac, uint
 	/* What comes back right after the guest sent it is its own echo. */
 	if (wire && wire + silent > now_ns + ECHO_NS)
 		return "it is on the wire now";
-	wire = heard_by_host(b, mac, now_ns);
+	wire = since_arrival(p, heard_by_host(b, mac, now_ns));
 	if (wire && now_ns - wire < CONFLICT_NS)
 		return "the host hears it from the wire";
 	return NULL;

@@ -142,6 +142,12 @@ static void tell_position(struct port *p, unsigned index, const struct virtq_con
 		       p->cfg.name, index);
 }
 
+/* Not from where a new ring begins. */
+static bool ran_elsewhere(const struct virtq_config *c)
+{
+	return c->base != (c->features & VNET_BIT(VIRTIO_F_RING_PACKED) ? VIRTQ_PACKED_BASE : 0);
+}
+
 static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *cfg)
 {
 	struct port *p = ctx;
@@ -176,6 +182,8 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 				      false);
 		return ret;
 	}
+	if (ran_elsewhere(cfg))
+		p->arrived_ns = clock_now();
 	tell_position(p, index, &c, found, out_of_step);
 	attach_update(p);
 	bridge_wake(p->bridge);

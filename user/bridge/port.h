@@ -48,6 +48,7 @@ struct port {
 	uint32_t mac_session[PORT_MACS];	/* in which session each was learned */
 	unsigned nmac;
 	uint32_t session;		/* counts connections */
+	uint64_t arrived_ns;		/* a guest that ran elsewhere before began here, 0 = none */
 	uint64_t refused[LEARN_VERDICTS];	/* learning, by reason */
 	int kept_slot;			/* of the bridge's kept positions, -1 = none */
 	uint32_t broken_seen[VD_MAX_PAIRS * 2 / 32];	/* rings already reported as broken */

@@ -40,6 +40,7 @@ struct port_saved {
 	uint64_t announced_ns, not_announced;
 	uint32_t announced;
 	uint32_t mac_session[PORT_MACS];
+	uint64_t arrived_ns;
 	uint64_t mac[PORT_MACS];
 	uint64_t refused[LEARN_VERDICTS];
 	uint32_t broken_seen[VD_MAX_PAIRS * 2 / 32];
@@ -72,6 +73,7 @@ static void save_port(struct port *p, struct parcel *to)
 	s->index = p->index;
 	s->nmac = p->nmac;
 	s->session = p->session;
+	s->arrived_ns = p->arrived_ns;
 	s->reason = p->reason;
 	s->connected = p->connected;
 	s->announced_ns = p->announced_ns;
@@ -191,6 +193,7 @@ static int make_port(struct bridge *b, const struct port_saved *s, struct port *
 	memcpy(p->refused, s->refused, sizeof(p->refused));
 	memcpy(p->broken_seen, s->broken_seen, sizeof(p->broken_seen));
 	p->session = s->session;
+	p->arrived_ns = s->arrived_ns;
 	p->reason = s->reason;
 	p->connected = s->connected;
 	p->announced_ns = s->announced_ns;

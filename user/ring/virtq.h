@@ -71,6 +71,8 @@ struct virtq_kept {
 };
 _Static_assert(sizeof(struct virtq_kept) == 8, "virtq_kept");
 
+#define VIRTQ_PACKED_BASE 0x80008000u	/* the base of a packed ring at its beginning; of a split one it is 0 */
+
 /* What start needs. Pointers were made by gmem_map() for the whole ring and are contiguous. */
 struct virtq_config {
 	enum virtq_dir dir;

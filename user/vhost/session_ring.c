@@ -9,8 +9,6 @@
 #include "base/eventfd.h"
 #include "vhost/session_internal.h"
 
-#define PACKED_BASE 0x80008000u
-
 /* The whole span of one part of a ring, in one piece, or NULL. */
 static void *ring_part(const struct gmem *mem, unsigned *hint, uint64_t addr, uint64_t len, uint64_t align)
 {
@@ -43,7 +41,7 @@ static int ring_map(const struct session *s, const struct gmem *mem, const struc
 
 uint32_t session_first_base(const struct session *s)
 {
-	return session_is_packed(s) ? PACKED_BASE : 0;
+	return session_is_packed(s) ? VIRTQ_PACKED_BASE : 0;
 }
 
 /* Where writes for rings are logged now; "Migration": from the moment LOG_ALL is acknowledged. */
