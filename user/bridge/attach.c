@@ -7,8 +7,6 @@
  */
 #include <endian.h>
 #include <errno.h>
-#include <poll.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -21,6 +19,7 @@
 #include "bridge/attach.h"
 #include "bridge/kept.h"
 #include "bridge/links.h"
+#include "bridge/park.h"
 
 uint64_t attach_features(const struct port_config *cfg)
 {
@@ -67,37 +66,6 @@ static uint32_t max_frame(struct bridge *b)
 	return want < room ? want : room;
 }
 
-/* A worker that a hostile call fd holds inside write() is interrupted; see main.c for the (empty) handler. */
-static void rescue_workers(struct bridge *b)
-{
-	for (uint32_t i = 0; i < b->nworkers; i++)
-		if (b->worker[i].running)
-			pthread_kill(b->worker[i].thread, SIGUSR2);
-}
-
-/* A worker that has been inside write() for long and could not leave it: without room, not just without a CPU. */
-static bool call_stuck(const struct virtq *vq, uint64_t now_ns)
-{
-	uint64_t since = READ_ONCE(vq->call_since_ns);
-	struct pollfd pfd = { .fd = READ_ONCE(vq->callfd), .events = POLLOUT };
-
-	if (!since || now_ns <= since || now_ns - since <= ATTACH_STUCK_NS)
-		return false;
-	return poll(&pfd, 1, 0) == 0;
-}
-
-void attach_rescue(struct bridge *b)
-{
-	const uint64_t now = clock_now();
-
-	for (uint32_t i = 0; i < b->nports; i++)
-		for (unsigned k = 0; b->port[i] && k < 2 * b->port[i]->pairs; k++)
-			if (call_stuck(port_vq(b->port[i], k), now)) {
-				rescue_workers(b);
-				return;
-			}
-}
-
 /* Whoever has it may be held by the call fd of another port, to which a packet of this one goes. */
 static void vq_lock(struct port *p, struct virtq *vq)
 {
@@ -107,8 +75,8 @@ static void vq_lock(struct port *p, struct virtq *vq)
 	while (!spin_trylock(&vq->lock)) {
 		now = clock_now();
 		since = since ? since : now;
-		if (now - since > ATTACH_STUCK_NS) {
-			attach_rescue(p->bridge);
+		if (now - since > PARK_STUCK_NS) {
+			park_rescue(p->bridge);
 			since = now;
 		}
 		nanosleep(&nap, NULL);
@@ -563,8 +531,8 @@ void attach_check(struct port *p, uint64_t now_ns)
 		struct virtq *vq = port_vq(p, i);
 		uint32_t *seen = &p->broken_seen[i / 32], bit = 1u << i % 32;
 
-		if (call_stuck(vq, now_ns)) {
-			rescue_workers(p->bridge);
+		if (park_call_stuck(vq, now_ns)) {
+			park_interrupt(p->bridge);
 			endpoint_kick_out(p->endpoint, "its call fd blocks");
 			return;
 		}

@@ -27,11 +27,6 @@ void attach_update(struct port *p);
 /* Looks for rings that workers found broken, memory that is gone, call fds that hold a worker. Every tick. */
 void attach_check(struct port *p, uint64_t now_ns);
 
-#define ATTACH_STUCK_NS 50000000ull	/* longer than any write to an eventfd that has room */
-
-/* Whoever has waited for a worker for that long: frees workers that a call fd holds. */
-void attach_rescue(struct bridge *b);
-
 /* The uplink's MTU changed: largest frame of every running ring. */
 void attach_mtu_changed(struct port *p);
 

@@ -19,6 +19,7 @@
 #include "bridge/kept.h"
 #include "bridge/links.h"
 #include "bridge/mac.h"
+#include "bridge/park.h"
 #include "bridge/ports.h"
 #include "xdp/fail.h"
 

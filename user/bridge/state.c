@@ -1,5 +1,4 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-#include "bridge/attach.h"
 #include "bridge/state.h"
 
 void bridge_event(struct bridge *b, const char *event, const char *subject, const char *detail, int number)
@@ -20,21 +19,6 @@ struct dp_tx *bridge_tx(struct bridge *b, struct port *p, unsigned pair)
 	struct dp_port *d = b->dp[pair % b->queues]->port[p->index];
 
 	return d && pair / b->queues < d->ntx ? &d->tx[pair / b->queues] : NULL;
-}
-
-void bridge_park(struct bridge *b)
-{
-	for (uint32_t i = 0; i < b->nworkers; i++)
-		worker_pause(&b->worker[i]);
-	for (uint32_t i = 0; i < b->nworkers; i++)
-		while (!worker_parked(&b->worker[i], ATTACH_STUCK_NS))
-			attach_rescue(b);
-}
-
-void bridge_unpark(struct bridge *b)
-{
-	for (uint32_t i = 0; i < b->nworkers; i++)
-		worker_unpark(&b->worker[i]);
 }
 
 void bridge_wake(struct bridge *b)

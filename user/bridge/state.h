@@ -78,9 +78,6 @@ void bridge_event(struct bridge *b, const char *event, const char *subject, cons
 struct worker *bridge_worker_of(struct bridge *b, uint32_t queue);
 /* The data path's entry for a port's tx virtqueue. */
 struct dp_tx *bridge_tx(struct bridge *b, struct port *p, unsigned pair);
-/* Between the two no worker is inside anything, and ports, policies and data paths may change. */
-void bridge_park(struct bridge *b);
-void bridge_unpark(struct bridge *b);
 /* Makes all workers look at their rings again. */
 void bridge_wake(struct bridge *b);
 

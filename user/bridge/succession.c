@@ -20,6 +20,7 @@
 #include "bridge/datapath_move.h"
 #include "bridge/kept.h"
 #include "bridge/mac.h"
+#include "bridge/park.h"
 #include "bridge/ports.h"
 #include "bridge/succession.h"
 #include "viaduct_host.h"
