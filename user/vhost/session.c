@@ -21,7 +21,6 @@
  * whatever is left there when the message is done is closed.
  */
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -32,30 +31,6 @@
 
 /* Feature bits that say nothing about the layout or the protocol of a ring. */
 #define NOT_OF_RINGS (BIT(VHOST_USER_F_PROTOCOL_FEATURES) | BIT(VHOST_F_LOG_ALL))
-
-void session_complain(struct session *s, const char *fmt, ...)
-{
-	char text[160];
-	va_list ap;
-
-	va_start(ap, fmt);
-	vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	if (s->ops->complaint)
-		s->ops->complaint(s->ctx, text);
-}
-
-/* A refusal with its reason; @index < 0 where no ring is concerned. */
-int session_refuse(struct session *s, const struct request *rq, int index, const char *why)
-{
-	const char *name = message_name(rq->msg->hdr.request);
-
-	if (index < 0)
-		session_complain(s, "%s refused: %s", name, why);
-	else
-		session_complain(s, "%s refused for ring %d: %s", name, index, why);
-	return -EINVAL;
-}
 
 /*
  * Virtio reset: rings forget everything but the fds that signal the guest; memory and ownership stay. So does the
@@ -75,14 +50,6 @@ static void device_reset(struct session *s)
 	s->st.features = 0;
 	s->st.features_set = false;
 	s->st.status = 0;
-}
-
-bool session_any_started(const struct session *s)
-{
-	for (unsigned i = 0; i < s->st.rings; i++)
-		if (s->st.ring[i].started)
-			return true;
-	return false;
 }
 
 /* By name: it may be a front-end that returns after the port's configuration, or the program, was changed. */
@@ -146,13 +113,6 @@ static int set_status(struct session *s, struct request *rq)
 	if (!status)
 		device_reset(s);
 	s->st.status = (uint8_t)status;
-	return 0;
-}
-
-int session_reply_u64(struct request *rq, uint64_t value)
-{
-	rq->reply->payload.u64 = value;
-	rq->reply->hdr.size = sizeof(value);
 	return 0;
 }
 
