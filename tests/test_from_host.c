@@ -258,10 +258,135 @@ static void a_large_packet_is_cut_for_a_guest_that_takes_no_large_ones(void **st
 	local_expect_nothing(b);
 }
 
-/* Many more packets than there is room for, for guests some of which take nothing. */
-static void in_a_flood_everything_is_counted(void **state)
+/* What waits, and what was counted, goes to another process. */
+static void hand_over_to_another(struct dp_bed *b)
+{
+	struct parcel p = { 0 };
+
+	from_host_save(h, &p);
+	from_host_destroy(h);
+	h = from_host_create(b->dp->host_fd);
+	guest_must(h, "from_host_create");
+	assert_int_equal(from_host_resume(h, b->dp, &p), 0);
+	assert_int_equal(parcel_end(&p), 0);
+	parcel_free(&p);
+}
+
+static void what_waits_goes_along_to_another_process_in_order(void **state)
 {
 	struct dp_bed *b = *state;
+
+	for (uint32_t i = 0; i < 20; i++)
+		host_to(i % 2, 60 + i, i);
+	pass(b);
+	b->now += DP_MS;
+	hand_over_to_another(b);
+	host_to(0, 100, 20);	/* behind those that wait */
+	host_to(1, 100, 21);
+	local_offer_all(b);
+	pass(b);
+	for (uint32_t i = 0; i < 22; i++)
+		expect_from_host(b, i % 2, i < 20 ? 60 + i : 100, i);
+	assert_int_equal(h->nfree, FROM_HOST_SLOTS);
+	assert_int_equal(h->packets, 22);
+	assert_int_equal(h->dropped, 0);
+}
+
+static void what_waits_there_waits_no_longer_for_it(void **state)
+{
+	struct dp_bed *b = *state;
+
+	host_to(0, 60, 1);
+	pass(b);
+	b->now += DP_HOLD_NS - DP_MS;
+	hand_over_to_another(b);
+	pass(b);
+	assert_int_equal(h->dropped, 0);
+	b->now += 2 * DP_MS;
+	pass(b);
+	assert_int_equal(h->dropped, 1);
+}
+
+static void a_large_packet_that_waits_goes_along_whole(void **state)
+{
+	struct dp_bed *b = *state;
+	struct offload o = offload_tcp4(40000);
+	struct virtio_net_hdr_v1 hdr = offload_header(&o, MSS), seen;
+	uint32_t len = offload_build(packet, &o, false);
+	unsigned pair;
+
+	dp_frame(packet, 12, DP_MAC_GUEST + 1, HOST, 0);
+	pair = port_pair(b->port[1], vd_flow_hash(packet, len));
+	host_sends(&hdr, packet, len);
+	pass(b);
+	assert_int_equal(h->nfree, FROM_HOST_SLOTS - 1);
+	hand_over_to_another(b);
+	local_offer_all(b);
+	pass(b);
+	for (uint32_t i = 0; i < offload_count(&o, MSS); i++) {
+		struct offload cut = offload_cut(&o, MSS, i);
+
+		len = offload_build(want, &cut, true);
+		dp_frame(want, 12, DP_MAC_GUEST + 1, HOST, 0);
+		assert_int_equal(dp_take_packet(&b->rx[1][pair], got, &seen), len);
+		assert_memory_equal(got, want, len);
+	}
+}
+
+/* With one of the packets that wait for guest 0 as @change leaves it. */
+static void refused(struct dp_bed *b, void (*change)(struct from_host *o, uint8_t slot))
+{
+	struct from_host *new = from_host_create(-1), *o = malloc(sizeof(*o));
+	struct parcel p = { 0 };
+
+	*o = *h;
+	change(o, o->queue[0].slot[0]);
+	from_host_save(o, &p);
+	assert_int_equal(from_host_resume(new, b->dp, &p), -EPROTO);
+	parcel_free(&p);
+	free(o);
+	from_host_destroy(new);
+}
+
+static void for_another_port(struct from_host *o, uint8_t slot)
+{
+	o->fwd[slot].dest += VD_MAX_PAIRS;
+}
+
+static void for_the_uplink(struct from_host *o, uint8_t slot)
+{
+	o->fwd[slot].dest = DP_TO_UPLINK;
+}
+
+static void for_no_port(struct from_host *o, uint8_t slot)
+{
+	o->queue[200] = o->queue[0];
+	o->fwd[slot].dest = 200 * VD_MAX_PAIRS;
+	o->queue[0].n = 0;
+}
+
+static void fewer_than_it_says(struct from_host *o, uint8_t slot)
+{
+	(void)slot;
+	o->queue[0].n--;
+}
+
+static void waiting_packets_that_make_no_sense_are_refused(void **state)
+{
+	struct dp_bed *b = *state;
+
+	host_to(0, 60, 1);
+	host_to(0, 60, 2);
+	pass(b);
+	refused(b, for_another_port);
+	refused(b, for_the_uplink);
+	refused(b, for_no_port);
+	refused(b, fewer_than_it_says);
+}
+
+/* Many more packets than there is room for, for guests some of which take nothing. */
+static void flood(struct dp_bed *b, bool moving)
+{
 	uint64_t seed = 3, sent = 0, ended = 0;
 	uint8_t f[DP_BUF];
 
@@ -273,8 +398,11 @@ static void in_a_flood_everything_is_counted(void **state)
 		if (guest_random(&seed) % 30 == 0)
 			dp_offer(&b->rx[1][pair_of(b, 1)], 1);
 		b->now += guest_random(&seed) % (DP_HOLD_NS / 8);
-		for (unsigned i = 0; i < 4; i++)
+		for (unsigned i = 0; i < 4; i++) {
 			pass(b);
+			if (moving)
+				hand_over_to_another(b);
+		}
 		for (unsigned port = 0; port < 2; port++)
 			while (dp_take(&b->rx[port][pair_of(b, port)], f) >= 0)
 				ended++;
@@ -289,6 +417,16 @@ static void in_a_flood_everything_is_counted(void **state)
 	assert_int_equal(h->dropped, dp_port(b, 0)->drop_hold + dp_port(b, 1)->drop_hold);
 }
 
+static void in_a_flood_everything_is_counted(void **state)
+{
+	flood(*state, false);
+}
+
+static void in_a_flood_it_is_counted_across_processes_too(void **state)
+{
+	flood(*state, true);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -301,6 +439,11 @@ int main(void)
 		DP_BOTH(a_broadcast_of_the_host_reaches_all_but_isolated_ports),
 		DP_BOTH(a_large_packet_is_cut_for_a_guest_that_takes_no_large_ones),
 		DP_BOTH(in_a_flood_everything_is_counted),
+		DP_BOTH(what_waits_goes_along_to_another_process_in_order),
+		DP_BOTH(what_waits_there_waits_no_longer_for_it),
+		DP_BOTH(a_large_packet_that_waits_goes_along_whole),
+		DP_BOTH(waiting_packets_that_make_no_sense_are_refused),
+		DP_BOTH(in_a_flood_it_is_counted_across_processes_too),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
