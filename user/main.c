@@ -134,7 +134,10 @@ static int check_host(char *err, size_t errlen)
 	return 0;
 }
 
-/* At once: whatever else the loop has found is the other process' to do. Closing in order would take it all away from the guests. */
+/*
+ * At once: whatever else the loop has found is the other process' to do. Closing in order would take it all away from the
+ * guests.
+ */
 static void on_handed_over(void *arg)
 {
 	(void)arg;

@@ -45,7 +45,7 @@ struct takeover;
  * takeover_listen() - be ready to hand over
  * @name: instance name
  * @fd: the listening socket, when it was taken over itself; -1: make one
- * @handed_over: called when everything is another process': the caller ends, and closes or removes nothing
+ * @handed_over: called when everything is another process': does not return (closes or removes nothing)
  *
  * Return: 0 or -errno.
  */
