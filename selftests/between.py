@@ -10,7 +10,7 @@ ACTION when its time has come:
   pass                     nothing
   kill-old@PHASE           SIGKILL for the old process when PHASE was passed on (old: the one at CONNECT)
   kill-new@PHASE           the same for the new one
-  stop-new@PHASE           SIGSTOP for the new one
+  stop-new@PHASE           SIGSTOP for the new one, just before it has PHASE
   drop-commit              takes COMMIT away, and kills the new process: nobody ever hears of it
   version=N                says another version in the new one's HELLO
 
@@ -85,16 +85,17 @@ def main():
     def change(kind, data):
         if kind == "hello" and what.startswith("version="):
             return data[:8] + struct.pack("=I", int(what[8:])) + data[12:]
+        if what == "stop-new" and kind == phase:	# before it has all of it: it would be done with it in no time
+            os.kill(pid["new"], signal.SIGSTOP)
         return data
 
     def act(passed):
         print(passed, flush=True)
-        if passed != phase:
-            return
         verb, _, who = what.partition("-")
-        os.kill(pid[who], signal.SIGKILL if verb == "kill" else signal.SIGSTOP)
-        if verb == "kill":	# what it may have said meanwhile is not passed on
-            raise Gone
+        if passed != phase or verb != "kill":
+            return
+        os.kill(pid[who], signal.SIGKILL)
+        raise Gone		# what it may have said meanwhile is not passed on
 
     try:
         while True:
