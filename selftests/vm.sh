@@ -112,9 +112,14 @@ make_initramfs() {
 	(cd "$root" && find . | busybox cpio -o -H newc 2>/dev/null) >"$out"
 }
 
-# vm_memory: QEMU arguments for the VM's memory, which a vhost-user back-end can map; VM_NODES=2 splits memory and CPUs.
+# vm_memory: QEMU arguments for the VM's memory, which a vhost-user back-end can map; VM_NODES=2 splits memory and CPUs,
+# VM_MEMORY_FILE: where it can be read.
 vm_memory() {
 	local i
+	if [ -n "${VM_MEMORY_FILE:-}" ]; then
+		echo "-object memory-backend-file,id=mem,mem-path=$VM_MEMORY_FILE,size=${VM_RAM}M,share=on -numa node,memdev=mem"
+		return
+	fi
 	if [ "${VM_NODES:-1}" = 1 ]; then
 		echo "-object memory-backend-memfd,id=mem,size=${VM_RAM}M,share=on -numa node,memdev=mem"
 		return
@@ -124,29 +129,34 @@ vm_memory() {
 	done
 }
 
-# start_vm INITRAMFS QEMU-ARGUMENT...: in the background; waits until its shell answers.
-start_vm() {
-	local initrd=$VM_DIR/$1.cpio khz accel=tcg,thread=multi; shift
+# launch_vm INITRAMFS QEMU-ARGUMENT...: in the background. VM_NAME: of its sockets and logs, where there are several.
+VM_NAME=vm
+launch_vm() {
+	local initrd=$VM_DIR/$1.cpio khz accel=tcg,thread=multi at=$WORK/$VM_NAME; shift
 	khz=$(awk '/cpu MHz/ {printf "%d", $4 * 1000; exit}' /proc/cpuinfo)
-	rm -f "$WORK/vm.cmd"
-	VM_LOG=$WORK/vm.log
+	rm -f "$at.cmd"
+	VM_LOG=$at.log
 	${VM_PREFIX:-} $QEMU_PROGRAM -accel $accel -cpu "${VM_CPU:-max,la57=off}" -M q35,usb=off,vmport=off -smp "${VM_CPUS:-2}" \
 		-nodefaults -no-user-config -display none -m "$VM_RAM" \
 		$(vm_memory) \
-		-kernel "$VM_DIR/vmlinuz" -initrd "$initrd" -serial file:"$WORK/vm.console" \
+		-kernel "$VM_DIR/vmlinuz" -initrd "$initrd" -serial file:"$at.console" \
 		-append "console=ttyS0 quiet mitigations=off tsc=reliable no_timer_check tsc_early_khz=$khz" \
-		-device virtio-serial -chardev socket,id=cmd,path="$WORK/vm.cmd",server=on,wait=off \
-		-device virtserialport,chardev=cmd,name=cmd -qmp unix:"$WORK/vm.qmp",server=on,wait=off \
+		-device virtio-serial -chardev socket,id=cmd,path="$at.cmd",server=on,wait=off \
+		-device virtserialport,chardev=cmd,name=cmd -qmp unix:"$at.qmp",server=on,wait=off \
 		"$@" >"$VM_LOG" 2>&1 &
 	VM_PID=$!
+}
+# start_vm: as launch_vm; waits until its shell answers.
+start_vm() {
+	launch_vm "$@"
 	wait_for 90 vm_answers_or_is_gone
-	vm_answers || { tail -n 20 "$WORK/vm.console" "$VM_LOG" >&2; return 1; }
+	vm_answers || { tail -n 20 "$WORK/$VM_NAME.console" "$VM_LOG" >&2; return 1; }
 }
 vm_answers_or_is_gone() { vm_answers || ! kill -0 "$VM_PID" 2>/dev/null; }
-vm_answers() { [ -S "$WORK/vm.cmd" ] && timeout 10 "$TOP/selftests/vmsh.py" "$WORK/vm.cmd" true; }
+vm_answers() { [ -S "$WORK/$VM_NAME.cmd" ] && timeout 10 "$TOP/selftests/vmsh.py" "$WORK/$VM_NAME.cmd" true; }
 
 # vm COMMAND: run it in the guest; its output and exit code.
-vm() { "$TOP/selftests/vmsh.py" "$WORK/vm.cmd" "$*"; }
+vm() { "$TOP/selftests/vmsh.py" "$WORK/$VM_NAME.cmd" "$*"; }
 
 # vhost_net SOCKET [PAIRS] [MORE]: QEMU arguments for a virtio-net device over vhost-user. VHOST_CHARDEV: how its socket is
 # to be, instead of one that connects, and again every second.
