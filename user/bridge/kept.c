@@ -23,7 +23,6 @@
 #include "bridge/port_config.h"
 
 #define MAGIC 0x7364707469737370ull
-#define VERSION 1
 #define NAME_LEN sizeof(((struct port_config *)0)->name)
 
 /* A cache line each: rings of one port may belong to different workers. */
@@ -73,7 +72,7 @@ static bool names_make_sense(const struct head *h)
 
 static bool is_ours(const struct file *f)
 {
-	return f->head.magic == MAGIC && f->head.version == VERSION && f->head.size == sizeof(*f) &&
+	return f->head.magic == MAGIC && f->head.version == KEPT_VERSION && f->head.size == sizeof(*f) &&
 	       names_make_sense(&f->head);
 }
 
@@ -100,7 +99,7 @@ static int begin_anew(struct kept *k)
 	ret = posix_fallocate(k->fd, 0, HEAD_LEN);
 	if (ret)
 		return -ret;
-	k->file->head.version = VERSION;
+	k->file->head.version = KEPT_VERSION;
 	k->file->head.size = sizeof(*k->file);
 	__atomic_store_n(&k->file->head.magic, MAGIC, __ATOMIC_RELEASE);
 	return 0;

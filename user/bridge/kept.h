@@ -20,6 +20,7 @@
 #include "ring/virtq.h"
 #include "viaduct_bpf.h"
 
+#define KEPT_VERSION 1	/* of the file; instances that hand over to each other share it while both live */
 #define KEPT_SLOTS VD_MAX_PORTS
 #define KEPT_RINGS (2 * VD_MAX_PAIRS)
 

@@ -27,10 +27,11 @@
 #include "viaduct_limit.h"
 
 #define TAG 0x64697262u		/* "brid" */
+#define LAYOUT 11
 
 struct bridge_saved {
-	/* Of the maps, which both processes use: other lengths are other maps. */
-	uint32_t layout[9];
+	/* Of the maps, and of the file of positions, which both processes use: other lengths are others. */
+	uint32_t layout[LAYOUT];
 	uint32_t ports, queues, next_port;
 	uint32_t host_port_wanted, host_port;	/* it may have been refused by the kernel */
 	uint64_t moves, started_ns;
@@ -50,12 +51,12 @@ struct port_saved {
 	struct port_config cfg;
 };
 
-static void layout(uint32_t to[9])
+static void layout(uint32_t to[LAYOUT])
 {
-	const uint32_t sizes[9] = {
+	const uint32_t sizes[LAYOUT] = {
 		sizeof(struct vd_link), sizeof(struct vd_flow), sizeof(struct vd_config), sizeof(struct vd_port),
 		sizeof(struct vd_steering), sizeof(struct vd_limit), sizeof(struct vd_stats), sizeof(struct vd_meta),
-		sizeof(struct vd_host),
+		sizeof(struct vd_host), KEPT_VERSION, sizeof(struct virtq_kept),
 	};
 
 	memcpy(to, sizes, sizeof(sizes));

@@ -320,7 +320,7 @@ void session_ring_broken(struct session *s, unsigned index)
 
 bool session_memory_broken(const struct session *s)
 {
-	return (s->mem && gmem_broken(s->mem)) || (s->log && dirty_broken(s->log));
+	return s->lost || (s->mem && gmem_broken(s->mem)) || (s->log && dirty_broken(s->log));
 }
 
 const struct session_state *session_state(const struct session *s)

@@ -110,7 +110,7 @@ void session_save(const struct session *s, struct parcel *to);
  */
 int session_adopt(const struct session_config *cfg, const struct session_ops *ops, void *ctx, struct parcel *from,
 		  struct session **out);
-/* Calls ring_resume() for every ring that ran. Return: 0 or its error. */
+/* Calls ring_resume() for every ring that ran; when one cannot go on the session is lost. Return: 0, -EPROTO, -ENOMEM. */
 int session_resume(struct session *s);
 
 /* Stops all rings, closes all fds, drops the memory. NULL is fine. */

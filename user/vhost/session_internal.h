@@ -24,6 +24,7 @@ struct session {
 	void *ctx;
 	struct gmem *mem;
 	struct dirty *log;	/* where to log while LOG_ALL is acked; NULL until a front-end gives one */
+	bool lost;		/* it came from another process, and cannot go on: to be ended */
 	struct session_state st;
 };
 

@@ -4,6 +4,10 @@
  * fds it gave, its memory. The memory is mapped anew there; the mark of broken
  * memory does not go along, for a truncated file breaks the new mapping, too.
  *
+ * What a front-end can do to its memory or rings must not hold up the others:
+ * a session that cannot go on is adopted as one that is lost, and ended by the
+ * first look at it (session_memory_broken()).
+ *
  * Where the rings are is not known before the workers of the old process stand
  * still; so rings are taken in two steps: described by session_adopt(), run by
  * session_resume().
@@ -57,6 +61,15 @@ void session_save(const struct session *s, struct parcel *to)
 	save_log(s, to);
 }
 
+/* A failure that is the front-end's doing, a file that it made shorter for example, is not one of the hand-over. */
+static int unless_lost(struct session *s, int ret, const struct parcel *from)
+{
+	if (!ret || from->err || ret == -ENOMEM || ret == -EPROTO)
+		return ret;
+	s->lost = true;
+	return 0;
+}
+
 static int adopt_memory(struct session *s, struct parcel *from)
 {
 	struct gmem_desc *desc;
@@ -79,7 +92,7 @@ static int adopt_memory(struct session *s, struct parcel *from)
 		fd_replace(&fd[i], -1);
 	free(desc);
 	free(fd);
-	return ret;
+	return unless_lost(s, ret, from);
 }
 
 static int adopt_log(struct session *s, struct parcel *from)
@@ -94,7 +107,7 @@ static int adopt_log(struct session *s, struct parcel *from)
 	ret = dirty_create(fd, at[0], at[1], &s->log);
 	if (ret)
 		close(fd);
-	return ret;
+	return unless_lost(s, ret, from);
 }
 
 static int adopt_state(struct session *s, struct parcel *from)
@@ -166,12 +179,14 @@ int session_resume(struct session *s)
 	struct virtq_config cfg;
 	int ret = 0;
 
-	for (unsigned i = 0; i < s->st.rings && !ret; i++) {
+	for (unsigned i = 0; i < s->st.rings && !ret && !s->lost; i++) {
 		if (!s->st.ring[i].started)
 			continue;
 		ret = s->mem ? session_ring_config(s, i, s->mem, &cfg) : -EPROTO;
 		if (!ret)
 			ret = s->ops->ring_resume(s->ctx, i, &cfg);
+		s->lost = ret && ret != -EPROTO && ret != -ENOMEM;
+		ret = s->lost ? 0 : ret;
 	}
 	return ret;
 }
