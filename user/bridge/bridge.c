@@ -294,14 +294,36 @@ int bridge_open(const struct host_ops *host, struct loop *loop, const struct bri
 	return ret;
 }
 
+/* Has a front-end packed rings that run? If it is QEMU, it does not know where they stand. */
+static bool runs_packed(struct port *p)
+{
+	for (unsigned i = 0; i < 2 * p->pairs; i++) {
+		const struct virtq *vq = port_vq(p, i);
+
+		if (vq->started && vq->packed && vq->kept)
+			return true;
+	}
+	return false;
+}
+
 void bridge_close(struct bridge *b)
 {
+	bool keep = false;
+
 	if (!b)
 		return;
 	loop_timer_cancel(b->loop, &b->tick);
-	for (uint32_t i = 0; i < b->nports; i++)
-		if (b->port[i])
-			attach_close(b->port[i]);
+	for (uint32_t i = 0; i < b->nports; i++) {
+		struct port *p = b->port[i];
+
+		if (!p)
+			continue;
+		if (runs_packed(p)) {
+			p->kept_slot = -1;	/* what it says stays */
+			keep = true;
+		}
+		attach_close(p);
+	}
 	for (uint32_t i = 0; i < b->nworkers; i++)
 		worker_stop(&b->worker[i]);
 	for (uint32_t i = 0; i < b->nworkers; i++)
@@ -311,7 +333,7 @@ void bridge_close(struct bridge *b)
 		datapath_destroy(b->dp[i]);
 	free(b->dp);
 	bridge_ports_close(b);
-	kept_close(b->kept, true);
+	kept_close(b->kept, !keep);
 	hostport_close(b->host_port);
 	mcast_close(b->mcast);
 	uplink_close(b->uplink);
