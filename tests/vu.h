@@ -120,7 +120,7 @@ static inline struct vhost_user_msg vu_config_msg(uint32_t request, uint32_t off
 struct vu_fake {
 	char log[4096];		/* "start 0;enable 0 1;..." */
 	struct virtq_config ring[256];
-	bool running[256], enabled[256];
+	bool running[256], enabled[256], lost[256];
 	uint32_t base;		/* what ring_stop() answers */
 	int fail;		/* what ring_start(), ring_kick() and rarp() answer */
 	unsigned swaps, changes, complaints, rarps;
@@ -161,11 +161,12 @@ static inline int vu_ring_resume(void *ctx, unsigned index, const struct virtq_c
 	return 0;
 }
 
-static inline uint32_t vu_ring_stop(void *ctx, unsigned index)
+static inline uint32_t vu_ring_stop(void *ctx, unsigned index, bool lost)
 {
 	struct vu_fake *f = ctx;
 
 	vu_note(f, "stop", index);
+	f->lost[index] = lost;
 	f->running[index] = false;
 	return f->base;
 }

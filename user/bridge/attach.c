@@ -7,6 +7,7 @@
  */
 #include <endian.h>
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
@@ -96,11 +97,16 @@ static void follow_memory(struct port *p, const void *ring)
 }
 
 /* What came of the ring's position, for a front-end that may not have known it. */
-static void tell_position(struct port *p, unsigned index, const struct virtq_config *c, bool found, bool out_of_step)
+static void tell_position(struct port *p, unsigned index, const struct virtq_config *c, bool found, bool out_of_step,
+			  uint64_t unserved)
 {
 	if (found) {
-		log_at(LOG_LEVEL_INFO, &p->complaints, "port %s: ring %u goes on where it was left", p->cfg.name,
-		       index);
+		char lost[64] = "";
+
+		if (unserved)
+			snprintf(lost, sizeof(lost), "; %llu packets were given back unsent", (unsigned long long)unserved);
+		log_at(LOG_LEVEL_INFO, &p->complaints, "port %s: ring %u goes on where it was left%s", p->cfg.name,
+		       index, lost);
 		if (c->callfd >= 0)	/* one that a dead instance owed the driver */
 			eventfd_notify(c->callfd);
 	}
@@ -122,6 +128,7 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 	struct virtq *vq = port_vq(p, index);
 	struct virtq_config c = *cfg;
 	bool out_of_step, found;
+	uint64_t unserved;
 	int ret;
 
 	c.dir = index & 1 ? VIRTQ_TX : VIRTQ_RX;
@@ -138,7 +145,9 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 	}
 	follow_memory(p, c.desc);
 	vq_lock(p, vq);
+	unserved = vq->stats.unserved;
 	ret = virtq_start(vq, &c);
+	unserved = vq->stats.unserved - unserved;
 	if (c.dir == VIRTQ_TX)
 		bridge_tx(p->bridge, p, index / 2)->enable_by_ns = clock_now() + DP_ENABLE_NS;
 	out_of_step = !ret && virtq_is_out_of_step(vq);
@@ -152,7 +161,7 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 	}
 	if (ran_elsewhere(cfg))
 		p->arrived_ns = clock_now();
-	tell_position(p, index, &c, found, out_of_step);
+	tell_position(p, index, &c, found, out_of_step, unserved);
 	attach_update(p);
 	bridge_wake(p->bridge);
 	return 0;
@@ -184,7 +193,7 @@ static int op_ring_resume(void *ctx, unsigned index, const struct virtq_config *
 	return virtq_restore(vq, &c, &p->moved[index]);
 }
 
-static uint32_t op_ring_stop(void *ctx, unsigned index)
+static uint32_t op_ring_stop(void *ctx, unsigned index, bool lost)
 {
 	struct port *p = ctx;
 	struct virtq *vq = port_vq(p, index);
@@ -193,6 +202,8 @@ static uint32_t op_ring_stop(void *ctx, unsigned index)
 
 	vq_lock(p, vq);
 	kickfd = vq->kickfd;
+	if (!lost)
+		virtq_forget_kept(vq);
 	base = virtq_stop(vq);
 	spin_unlock(&vq->lock);
 	if (index & 1 && kickfd >= 0)

@@ -84,7 +84,7 @@ static bool position_is_in(uint16_t at, uint32_t size)
 /* Whether the ring is there is for virtq_start() to see; here only that the numbers can be those of a ring. */
 static bool entry_makes_sense(const struct virtq_kept *k)
 {
-	const uint32_t size = k->size & INT32_MAX;	/* the highest bit: it was giving a batch back */
+	const uint32_t size = k->size & UINT32_MAX >> 2;	/* the two highest bits are flags */
 
 	return size && size <= VIRTQ_MAX_SIZE && position_is_in(k->published, size) && position_is_in(k->next, size);
 }

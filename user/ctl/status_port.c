@@ -51,6 +51,7 @@ static json_t *ring_json(const struct virtq *vq)
 	put_int(o, "calls", vq->stats.calls);
 	put_int(o, "calls_suppressed", vq->stats.calls_suppressed);
 	put_nonzero(o, "repeated", vq->stats.repeated);
+	put_nonzero(o, "unserved", vq->stats.unserved);
 	for (unsigned e = VIRTQ_OK + 1; e < VIRTQ_ERRORS; e++)
 		put_nonzero(drops, virtq_error_name(e), vq->stats.errors[e]);
 	json_object_set_new(o, "drops", drops);

@@ -18,6 +18,17 @@
  *
  * They go back empty, up to the end of the chain as the flags say it. In the rest
  * of a chain the driver does not look at what stands there.
+ *
+ * A front-end without a back-end may take what is sent out of the ring itself, from
+ * where it believes the ring to be: QEMU does. Then descriptors ahead of the place
+ * where the ring stands are used by somebody else, in order, and the driver does not
+ * come to them before it has those up to there. So all between goes back empty, and
+ * the ring goes on behind the last of them.
+ *
+ * Such a front-end tells a position that is wrong, as does one that tells what it was
+ * told once. Where every chain is one descriptor, the ring says where it stands: the
+ * descriptor before that place was passed, and the one there was not. Then a position
+ * can be tested. Where there are longer chains, the rest of one looks like before.
  */
 #include "ring/kept.h"
 #include "ring/marks.h"
@@ -36,6 +47,20 @@ static uint16_t used_flags(uint16_t position)
 static bool is_used(uint16_t flags, uint16_t position)
 {
 	return (flags & (PACKED_AVAIL | PACKED_USED)) == used_flags(position);
+}
+
+/* Has a device been past @position? Then its descriptor is used in its round, or is offered again in the next one. */
+static bool is_passed(uint16_t flags, uint16_t position)
+{
+	return is_used(flags, position) || packed_is_available(flags, (uint16_t)(position ^ PACKED_WRAP));
+}
+
+/* The test of a position for rings whose chains are one descriptor each. One that is wrong does not pass it. */
+static bool stands_at(const struct virtq *vq, uint16_t at)
+{
+	uint16_t before = packed_back(vq, at, 1);
+
+	return is_passed(flags_at(vq, before), before) && !is_passed(flags_at(vq, at), at);
 }
 
 /*
@@ -74,8 +99,8 @@ static bool chain_end(const struct virtq *vq, uint16_t at, uint32_t n, uint16_t 
 	return false;
 }
 
-/* Gives the chain at @at back, empty. The @first one of all gets its flags last. False: it is none. */
-static bool give_back(struct virtq *vq, uint16_t first, uint16_t at, uint16_t *end)
+/* Gives the chain at @at back, empty, and counts it. The @first one of all gets its flags last. False: it is none. */
+static bool give_back(struct virtq *vq, uint16_t first, uint16_t at, uint16_t *end, uint64_t *counter)
 {
 	struct vring_packed_desc *d = &vq->packed_desc[packed_slot(at)];
 	uint16_t id;
@@ -88,7 +113,28 @@ static bool give_back(struct virtq *vq, uint16_t first, uint16_t at, uint16_t *e
 		store_release(&d->flags, used_flags(at));
 	if (unlikely(vq->log_ring))
 		mark_entry(vq, at, true);
-	vq->stats.repeated++;
+	++*counter;
+	return true;
+}
+
+/* As above, where a chain may have been overwritten. */
+static bool give_back_touched(struct virtq *vq, uint16_t first, uint16_t at, uint16_t *end)
+{
+	return give_back(vq, first, at, end, &vq->stats.repeated);
+}
+
+/*
+ * Gives back all chains that are available from @at up to @end, before which one is used. Of a chain that is used only the
+ * first descriptor says so; the rest is taken for another chain, and the driver does not look there.
+ */
+static bool fill_up(struct virtq *vq, uint16_t first, uint16_t at, uint16_t end)
+{
+	while (packed_distance(vq, first, at) < packed_distance(vq, first, end)) {
+		if (is_used(flags_at(vq, at), at))
+			at = packed_forward(vq, at, 1);
+		else if (!give_back(vq, first, at, &at, &vq->stats.unserved))
+			return false;
+	}
 	return true;
 }
 
@@ -111,28 +157,62 @@ static bool more(const struct virtq *vq, uint16_t first, uint16_t at)
 static bool finish_staging(struct virtq *vq, uint16_t first, uint16_t *next)
 {
 	int n = used_from(vq, packed_forward(vq, first, 1), vq->size - 1);
+	uint16_t end, id;
 
 	if (n < 0)
 		return false;
 	*next = n ? packed_forward(vq, first, (uint32_t)n + 1) : first;
+	if (n && (!chain_end(vq, first, vq->size, &end, &id) || !fill_up(vq, first, end, *next)))
+		return false;
 	if (!n && !may_be_touched(vq, first))
 		return true;
-	if (more(vq, first, *next) && !give_back(vq, first, *next, next))
+	/* It was not staged if what is used is another's. */
+	if (n && !may_be_touched(vq, first) && !give_back_touched(vq, first, first, &end))
 		return false;
-	return !more(vq, first, *next) || !may_be_touched(vq, *next) || give_back(vq, first, *next, next);
+	if (more(vq, first, *next) && !give_back_touched(vq, first, *next, next))
+		return false;
+	return !more(vq, first, *next) || !may_be_touched(vq, *next) || give_back_touched(vq, first, *next, next);
 }
 
-/* The device ended when the batch up to @next was staged. Does the ring look like that? */
-static bool is_staged(const struct virtq *vq, uint16_t first, uint16_t next)
+/*
+ * The device ended when the batch up to *@next was staged. Does the ring look like that? What others gave back behind it
+ * comes to it.
+ */
+static bool finish_staged(struct virtq *vq, uint16_t first, uint16_t *next)
 {
-	uint32_t n = packed_distance(vq, first, next);
-	uint16_t end, id;
+	uint32_t n = packed_distance(vq, first, *next);
+	uint16_t end, id, from = *next;
+	int ahead;
 
-	if (!n || n > vq->size || used_from(vq, next, vq->size - n))
+	if (!n || n > vq->size)
+		return false;
+	ahead = used_from(vq, from, vq->size - n);
+	if (ahead < 0 || (ahead && !stands_at(vq, first)))
 		return false;
 	/* Behind the first chain comes the next one of the batch, which is used, or the end of it. */
-	return chain_end(vq, first, n, &end, &id) && (end == next || is_used(flags_at(vq, end), end)) &&
-	       used_from(vq, end, packed_distance(vq, end, next)) >= 0;
+	if (!chain_end(vq, first, n, &end, &id) || (end != from && !is_used(flags_at(vq, end), end)) ||
+	    used_from(vq, end, packed_distance(vq, end, from)) < 0)
+		return false;
+	*next = packed_forward(vq, from, (uint32_t)ahead);
+	return fill_up(vq, first, from, *next);
+}
+
+/* Nothing was under way. What others gave back ahead of @first is stepped over, up to *@next; @base is what they say. */
+static bool step_over(struct virtq *vq, uint16_t first, uint16_t base, uint16_t *next)
+{
+	int ahead = used_from(vq, packed_forward(vq, first, 1), vq->size - 1);
+
+	*next = first;
+	if (ahead <= 0)
+		return !ahead;
+	if (!stands_at(vq, first))
+		return false;
+	*next = packed_forward(vq, first, (uint32_t)ahead + 1);
+	if (!fill_up(vq, first, first, *next))
+		return false;
+	/* Unless they say that it ends there, the last chain may go on. */
+	return *next == base || !more(vq, first, *next) ||
+	       give_back(vq, first, *next, next, &vq->stats.unserved);
 }
 
 /* Shows the driver a batch that is complete but for the first chain's flags. */
@@ -140,7 +220,10 @@ static void finish_publish(const struct virtq *vq, uint16_t first, uint16_t next
 {
 	struct vring_packed_desc *d = &vq->packed_desc[packed_slot(first)];
 
-	store_release(&vq->kept->next, next);	/* should we end here, too */
+	/* should we end here, too */
+	WRITE_ONCE(vq->kept->published, first);
+	store_release(&vq->kept->size, vq->size | KEPT_BUSY);
+	store_release(&vq->kept->next, next);
 	store_release(&d->flags, used_flags(first) | (READ_ONCE(d->len) ? VRING_DESC_F_WRITE : 0));
 	if (unlikely(vq->log_ring))
 		mark_entry(vq, first, true);
@@ -161,30 +244,58 @@ bool kept_in_use(const struct virtq *vq)
 	return first == PACKED_WRAP || used_from(vq, packed_forward(vq, first, 1), vq->size - 1) > 0;
 }
 
+/* The first descriptor from @at on that was not passed; false: all were. */
+static bool first_open(const struct virtq *vq, uint16_t *at)
+{
+	for (uint32_t i = 0; i < vq->size; i++, *at = packed_forward(vq, *at, 1))
+		if (!is_passed(flags_at(vq, *at), *at))
+			return true;
+	return false;
+}
+
+/* Goes on from @first, which the driver waits for, when @busy and @next are what was kept. */
+static bool finish(struct virtq *vq, uint16_t first, bool busy, uint16_t base, uint16_t *next)
+{
+	if (!(busy ? *next == first ? finish_staging(vq, first, next) : finish_staged(vq, first, next) :
+		     step_over(vq, first, base, next)))
+		return false;
+	if (*next != first)
+		finish_publish(vq, first, *next);
+	return true;
+}
+
 bool kept_resume(struct virtq *vq, uint16_t *position)
 {
+	const uint16_t base = *position;
+	const bool known = base != PACKED_WRAP && stands_at(vq, base);	/* the other is said where nothing is known */
 	uint32_t size = READ_ONCE(vq->kept->size);
-	uint16_t first = READ_ONCE(vq->kept->published), next = READ_ONCE(vq->kept->next), flags;
+	uint16_t first = READ_ONCE(vq->kept->published), next = READ_ONCE(vq->kept->next);
+	bool busy = size & KEPT_BUSY;
 
-	if ((size & ~KEPT_BUSY) != vq->size || packed_slot(first) >= vq->size || packed_slot(next) >= vq->size)
+	if ((size & ~(KEPT_BUSY | KEPT_TOLD)) != vq->size || packed_slot(first) >= vq->size ||
+	    packed_slot(next) >= vq->size || (!busy && next != first))
 		return false;
-	*position = first;
-	flags = flags_at(vq, first);
-	/* A batch was begun, and the driver waits for it. */
-	if (size & KEPT_BUSY && packed_is_available(flags, first)) {
-		if (next == first ? !finish_staging(vq, first, &next) : !is_staged(vq, first, next))
+	if (size & KEPT_TOLD && (known || base == first))
+		return false;
+	if (next != first && is_passed(flags_at(vq, first), first)) {	/* the batch was published */
+		first = next;
+		busy = false;
+	} else if (busy && base == packed_forward(vq, first, 1) && is_passed(flags_at(vq, first), first)) {
+		/* Others have, all but what was not staged. */
+		if (!first_open(vq, &first))
 			return false;
-		if (next != first)
-			finish_publish(vq, first, next);
-		*position = next;
-		return true;
+		next = first;
 	}
-	if (!(size & KEPT_BUSY) && next != first)
+	if (known && !stands_at(vq, first))
 		return false;
-	/* Used, or used and offered again: the batch was published. */
-	if (next != first && (is_used(flags, first) || packed_is_available(flags, first ^ PACKED_WRAP)))
-		*position = next;
-	return !used_from(vq, *position, vq->size);
+	if (!packed_is_available(flags_at(vq, first), first)) {
+		*position = first;
+		return !used_from(vq, first, vq->size);
+	}
+	if (!finish(vq, first, busy, base, &next))
+		return false;
+	*position = next;
+	return true;
 }
 
 void kept_init(const struct virtq *vq, uint16_t position)

@@ -23,6 +23,8 @@
 
 /* In virtq_kept.size: what lies behind published may be half given back. */
 #define KEPT_BUSY (1u << 31)
+/* And there: a front-end was told this position, or the ring was reset since. */
+#define KEPT_TOLD (1u << 30)
 
 /* Before the first store of a batch into the ring. */
 static inline void kept_begin(const struct virtq *vq)
@@ -61,12 +63,13 @@ void kept_init(const struct virtq *vq, uint16_t position);
 
 /**
  * kept_resume() - finish what a device before us had begun, and find where the ring stands
- * @vq: packed, attached, with an entry; lock held
- * @position: filled in
+ * @vq: packed, attached, with an entry; lock held; not a new ring
+ * @position: as the front-end says it; replaced
  *
- * The entry is not believed where the ring says something else. What was staged and not published is published; chains
- * that may be half overwritten, two at most, are given back empty and counted in stats.repeated.
- * Return: true when there is such a position.
+ * The entry is not believed where the ring says something else, nor where the front-end was told it and what it says now
+ * can be true. What was staged and not published is published; chains that may be half overwritten, two at most, are given
+ * back empty and counted in stats.repeated. So are chains that others left out, in stats.unserved.
+ * Return: true when there is such a position; false: what the front-end says is all there is.
  */
 bool kept_resume(struct virtq *vq, uint16_t *position);
 

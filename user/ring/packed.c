@@ -49,7 +49,7 @@ int packed_start(struct virtq *vq, uint32_t base)
 	if (packed_slot(at) >= vq->size)
 		return -EINVAL;
 	vq->next_avail = at;
-	if (vq->kept && at == PACKED_WRAP && (packed_is_out_of_step(vq) || kept_in_use(vq)))
+	if (vq->kept && (at != PACKED_WRAP || packed_is_out_of_step(vq) || kept_in_use(vq)))
 		vq->resumed = kept_resume(vq, &at);
 	if (!vq->resumed)
 		at = (uint16_t)base;
@@ -174,11 +174,13 @@ bool packed_publish(struct virtq *vq)
 	return vring_need_event(event, now, old);
 }
 
-/* In the first round of a new ring nobody has set a used flag: 2.8.1. */
+/* In the first round of a new ring nobody has set a used flag: 2.8.1. Elsewhere a ring does not stand where one is used. */
 bool packed_is_out_of_step(const struct virtq *vq)
 {
-	if (vq->next_avail != PACKED_WRAP)
-		return false;
+	uint16_t at = vq->next_avail, flags = READ_ONCE(vq->packed_desc[packed_slot(at)].flags);
+
+	if (at != PACKED_WRAP)
+		return (flags & (PACKED_AVAIL | PACKED_USED)) == (at & PACKED_WRAP ? PACKED_AVAIL | PACKED_USED : 0);
 	for (uint32_t i = 0; i < vq->size; i++)
 		if (READ_ONCE(vq->packed_desc[i].flags) & PACKED_USED)
 			return true;

@@ -175,6 +175,12 @@ static uint32_t base_of(const struct virtq *vq)
 	return vq->packed ? vq->next_avail | (uint32_t)vq->next_avail << 16 : vq->next_avail;
 }
 
+void virtq_forget_kept(struct virtq *vq)
+{
+	if (vq->started && vq->kept)
+		store_release(&vq->kept->size, READ_ONCE(vq->kept->size) | KEPT_TOLD);
+}
+
 uint32_t virtq_stop(struct virtq *vq)
 {
 	if (!vq->started)

@@ -65,7 +65,7 @@ enum virtq_dir { VIRTQ_RX, VIRTQ_TX };	/* from the guest's point of view */
  * was killed. What is in it is not believed but compared with the ring.
  */
 struct virtq_kept {
-	uint32_t size;		/* descriptors; 0: nothing is kept. The highest bit: a batch is being given back */
+	uint32_t size;		/* descriptors; 0: nothing is kept. The two highest bits are flags: kept.h */
 	uint16_t published;	/* position up to which the driver has all descriptors back */
 	uint16_t next;		/* the same when the batch under way is published */
 };
@@ -104,6 +104,7 @@ struct virtq_stats {
 	uint64_t calls;		/* sent */
 	uint64_t calls_suppressed;
 	uint64_t repeated;	/* in flight at a reconnect: possibly repeated or lost */
+	uint64_t unserved;	/* given back unused at a reconnect: the front-end took what came behind them */
 	/* offloads, counted by the data path */
 	uint64_t gso_packets;	/* tx: cut into frames; rx: joined from frames */
 	uint64_t gso_frames;	/* the frames they were cut into, or joined from */
@@ -238,8 +239,8 @@ struct virtq_src {
 
 /**
  * virtq_start() - attach a ring
- * Caller holds @vq->lock (control thread). Kick notification starts armed. A packed ring that begins anew though it is
- * not new goes on where cfg->kept says, if there it can (virtq_found_position()).
+ * Caller holds @vq->lock (control thread). Kick notification starts armed. A packed ring that is not new goes on where
+ * cfg->kept says, if there it can and the front-end does not know better (virtq_found_position()).
  * Return: 0, or -EINVAL when size, base or the alignment of the pointers are not legal.
  */
 int virtq_start(struct virtq *vq, const struct virtq_config *cfg);
@@ -250,6 +251,12 @@ int virtq_start(struct virtq *vq, const struct virtq_config *cfg);
  * Return: the base for GET_VRING_BASE; packed: both halves, with used = avail.
  */
 uint32_t virtq_stop(struct virtq *vq);
+
+/**
+ * virtq_forget_kept() - the front-end is told where the ring stands, or that it is to be a new one
+ * Caller holds @vq->lock; before virtq_stop(). What was kept counts only where the next base cannot be true.
+ */
+void virtq_forget_kept(struct virtq *vq);
 
 /**
  * virtq_save() - what virtq_restore() needs, of a ring that runs
@@ -364,17 +371,17 @@ void virtq_disarm(struct virtq *vq);
 /**
  * virtq_is_out_of_step() - a ring that just started as a new one, though it is not new?
  *
- * A front-end that lost its back-end may not know the position of a packed ring, and begins anew while the driver goes
- * on in the middle: nothing will move. Lock held. Return: true when there are descriptors in it that a device has used,
- * and its position was not kept.
+ * A front-end that lost its back-end may not know the position of a packed ring, and begins anew, or somewhere, while the
+ * driver goes on in the middle: nothing will move. Lock held. Return: true when there are descriptors in it that a device
+ * has used, or the one where it stands is, and its position was not kept.
  */
 bool virtq_is_out_of_step(const struct virtq *vq);
 
 /**
- * virtq_found_position() - did the ring go on where its position was kept, though it was to begin anew?
+ * virtq_found_position() - did the ring go on where its position was kept, not where the front-end said?
  *
  * Then the driver may wait for a call that a device before us owed it: the caller sends one. Lock held. What may have got
- * lost or repeated is in stats.repeated, as far as it is known.
+ * lost or repeated is in stats.repeated, as far as it is known, and what is lost in stats.unserved.
  */
 static inline bool virtq_found_position(const struct virtq *vq)
 {

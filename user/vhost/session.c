@@ -35,13 +35,14 @@
 /*
  * Virtio reset: rings forget everything but the fds that signal the guest; memory and ownership stay. So does the
  * position, to be told only: QEMU 7.2 resets first and asks then, and a guest that was stopped goes on from there.
+ * @lost: it is the end of the connection that does it, and rings may come back as they are.
  */
-static void device_reset(struct session *s)
+static void device_reset(struct session *s, bool lost)
 {
 	for (unsigned i = 0; i < s->st.rings; i++) {
 		struct session_ring *r = &s->st.ring[i];
 
-		session_ring_stop(s, i);	/* first: a ring that runs disabled throws packets away */
+		session_ring_stop(s, i, lost);	/* first: a ring that runs disabled throws packets away */
 		session_ring_enable(s, i, false);
 		*r = (struct session_ring){
 			.base = r->base, .base_told = true, .kickfd = -1, .callfd = r->callfd, .errfd = r->errfd,
@@ -111,7 +112,7 @@ static int set_status(struct session *s, struct request *rq)
 	if (status > UINT8_MAX)
 		return session_refuse(s, rq, -1, "device status has 8 bits");
 	if (!status)
-		device_reset(s);
+		device_reset(s, false);
 	s->st.status = (uint8_t)status;
 	return 0;
 }
@@ -172,7 +173,7 @@ static int dispatch(struct session *s, struct request *rq)
 	case VHOST_USER_SET_BACKEND_REQ_FD:
 		return session_set_backend_req_fd(s, rq);
 	case VHOST_USER_RESET_DEVICE:
-		device_reset(s);
+		device_reset(s, false);
 		return 0;
 	case VHOST_USER_NET_SET_MTU:
 		return session_net_set_mtu(s, rq);
@@ -290,7 +291,7 @@ void session_destroy(struct session *s)
 {
 	if (!s)
 		return;
-	device_reset(s);
+	device_reset(s, true);
 	for (unsigned i = 0; i < s->st.rings; i++) {
 		fd_replace(&s->st.ring[i].callfd, -1);
 		fd_replace(&s->st.ring[i].errfd, -1);
@@ -309,7 +310,7 @@ void session_ring_broken(struct session *s, unsigned index)
 	if (index >= s->st.rings || !s->st.ring[index].started)
 		return;
 	r = &s->st.ring[index];
-	session_ring_stop(s, index);
+	session_ring_stop(s, index, true);
 	r->broken = true;
 	ret = r->errfd >= 0 ? eventfd_notify(r->errfd) : 0;
 	if (ret < 0)

@@ -41,8 +41,11 @@ struct session_ops {
 	 * where it is the callee knows. Only for session_resume().
 	 */
 	int (*ring_resume)(void *ctx, unsigned index, const struct virtq_config *cfg);
-	/* Stops it and returns its base; after return no worker is inside. Never fails. */
-	uint32_t (*ring_stop)(void *ctx, unsigned index);
+	/*
+	 * Stops it and returns its base; after return no worker is inside. Never fails. @lost: its front-end does not know
+	 * the base, and may come back with another one.
+	 */
+	uint32_t (*ring_stop)(void *ctx, unsigned index, bool lost);
 	/* SET_VRING_ENABLE, or all rings at once without bit 30. */
 	void (*ring_enable)(void *ctx, unsigned index, bool enable);
 	/* New call fd for a running ring (-1 = none): swap under the lock, then signal once. */

@@ -75,7 +75,8 @@ uint32_t session_first_base(const struct session *s);
 int session_ring_config(struct session *s, unsigned index, struct gmem *mem, struct virtq_config *cfg);
 /* Starts the ring if nothing is missing. Return: 0 also when something still is; refused: -EINVAL. */
 int session_ring_try_start(struct session *s, const struct request *rq, unsigned index);
-void session_ring_stop(struct session *s, unsigned index);
+/* @lost: as for session_ops.ring_stop(). */
+void session_ring_stop(struct session *s, unsigned index, bool lost);
 void session_ring_enable(struct session *s, unsigned index, bool enable);
 /* Tells the data path of running rings what to log now: LOG_ALL, or the log, has changed. */
 void session_rings_log(struct session *s);

@@ -96,12 +96,12 @@ int session_ring_try_start(struct session *s, const struct request *rq, unsigned
 	return 0;
 }
 
-void session_ring_stop(struct session *s, unsigned index)
+void session_ring_stop(struct session *s, unsigned index, bool lost)
 {
 	struct session_ring *r = &s->st.ring[index];
 
 	if (r->started)
-		r->base = s->ops->ring_stop(s->ctx, index);
+		r->base = s->ops->ring_stop(s->ctx, index, lost);
 	r->started = false;
 	r->kicked = false;
 	fd_replace(&r->kickfd, -1);
@@ -248,7 +248,7 @@ int session_set_vring_base(struct session *s, struct request *rq, unsigned index
 
 int session_get_vring_base(struct session *s, struct request *rq, unsigned index)
 {
-	session_ring_stop(s, index);
+	session_ring_stop(s, index, false);
 	s->st.ring[index].broken = false;
 	rq->reply->payload.state.index = index;
 	rq->reply->payload.state.num = s->st.ring[index].base;
