@@ -275,6 +275,8 @@ static void restart(struct virtq *vq, const struct virtq_config *cfg)
 {
 	struct virtq_config again = *cfg;
 
+	if (vq->stats.packets & 1)
+		virtq_forget_kept(vq);
 	again.base = virtq_stop(vq);
 	if (virtq_start(vq, &again) || vq->broken || vq->resume)
 		abort();
@@ -295,6 +297,10 @@ static void killed(struct input *in, struct virtq *vq, const struct virtq_config
 	}
 	*vq = (struct virtq){ .enabled = 1 };
 	again.base = cfg->features >> VIRTIO_F_RING_PACKED & 1 ? 0x80008000 : 0;
+	if (garbled && again.base) {	/* and what a front-end believes */
+		again.base = take(in, 1);
+		again.base = again.base % cfg->size | (again.base & 0x80 ? PACKED_WRAP : 0);
+	}
 	if (virtq_start(vq, &again) || (vq->packed && packed_slot(vq->next_avail) >= vq->size))
 		abort();
 }

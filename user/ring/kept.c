@@ -63,6 +63,12 @@ static bool stands_at(const struct virtq *vq, uint16_t at)
 	return is_passed(flags_at(vq, before), before) && !is_passed(flags_at(vq, at), at);
 }
 
+/* The same, where others say that they came to @base. If that is one round ahead, the one before was theirs. */
+static bool stood_at(const struct virtq *vq, uint16_t at, uint16_t base)
+{
+	return stands_at(vq, at) || (base == (at ^ PACKED_WRAP) && !is_passed(flags_at(vq, at), at));
+}
+
 /*
  * Looks at @n descriptors from @from on. Return: how many there are up to the last that is used in its round, 0: none;
  * -1: before it there is one that is neither used nor available, which no device leaves behind.
@@ -178,7 +184,7 @@ static bool finish_staging(struct virtq *vq, uint16_t first, uint16_t *next)
  * The device ended when the batch up to *@next was staged. Does the ring look like that? What others gave back behind it
  * comes to it.
  */
-static bool finish_staged(struct virtq *vq, uint16_t first, uint16_t *next)
+static bool finish_staged(struct virtq *vq, uint16_t first, uint16_t base, uint16_t *next)
 {
 	uint32_t n = packed_distance(vq, first, *next);
 	uint16_t end, id, from = *next;
@@ -187,7 +193,7 @@ static bool finish_staged(struct virtq *vq, uint16_t first, uint16_t *next)
 	if (!n || n > vq->size)
 		return false;
 	ahead = used_from(vq, from, vq->size - n);
-	if (ahead < 0 || (ahead && !stands_at(vq, first)))
+	if (ahead < 0 || (ahead && !stood_at(vq, first, base)))
 		return false;
 	/* Behind the first chain comes the next one of the batch, which is used, or the end of it. */
 	if (!chain_end(vq, first, n, &end, &id) || (end != from && !is_used(flags_at(vq, end), end)) ||
@@ -205,13 +211,13 @@ static bool step_over(struct virtq *vq, uint16_t first, uint16_t base, uint16_t 
 	*next = first;
 	if (ahead <= 0)
 		return !ahead;
-	if (!stands_at(vq, first))
+	if (!stood_at(vq, first, base))
 		return false;
 	*next = packed_forward(vq, first, (uint32_t)ahead + 1);
 	if (!fill_up(vq, first, first, *next))
 		return false;
 	/* Unless they say that it ends there, the last chain may go on. */
-	return *next == base || !more(vq, first, *next) ||
+	return (*next == base && base != PACKED_WRAP) || !more(vq, first, *next) ||
 	       give_back(vq, first, *next, next, &vq->stats.unserved);
 }
 
@@ -229,6 +235,14 @@ static void finish_publish(const struct virtq *vq, uint16_t first, uint16_t next
 		mark_entry(vq, first, true);
 }
 
+bool kept_may_be(const struct virtq *vq, uint16_t position)
+{
+	uint16_t before = packed_back(vq, position, 1);
+
+	return !is_used(flags_at(vq, position), position) &&
+	       !is_used(flags_at(vq, before), (uint16_t)(before ^ PACKED_WRAP));
+}
+
 bool kept_in_use(const struct virtq *vq)
 {
 	const struct vring_packed_desc *last = &vq->packed_desc[vq->size - 1];
@@ -244,10 +258,10 @@ bool kept_in_use(const struct virtq *vq)
 	return first == PACKED_WRAP || used_from(vq, packed_forward(vq, first, 1), vq->size - 1) > 0;
 }
 
-/* The first descriptor from @at on that was not passed; false: all were. */
+/* The first descriptor from *@at on that was not passed, at most a round ahead. */
 static bool first_open(const struct virtq *vq, uint16_t *at)
 {
-	for (uint32_t i = 0; i < vq->size; i++, *at = packed_forward(vq, *at, 1))
+	for (uint32_t i = 0; i <= vq->size; i++, *at = packed_forward(vq, *at, 1))
 		if (!is_passed(flags_at(vq, *at), *at))
 			return true;
 	return false;
@@ -256,7 +270,7 @@ static bool first_open(const struct virtq *vq, uint16_t *at)
 /* Goes on from @first, which the driver waits for, when @busy and @next are what was kept. */
 static bool finish(struct virtq *vq, uint16_t first, bool busy, uint16_t base, uint16_t *next)
 {
-	if (!(busy ? *next == first ? finish_staging(vq, first, next) : finish_staged(vq, first, next) :
+	if (!(busy ? *next == first ? finish_staging(vq, first, next) : finish_staged(vq, first, base, next) :
 		     step_over(vq, first, base, next)))
 		return false;
 	if (*next != first)
@@ -286,7 +300,7 @@ bool kept_resume(struct virtq *vq, uint16_t *position)
 			return false;
 		next = first;
 	}
-	if (known && !stands_at(vq, first))
+	if (known && !stood_at(vq, first, base))
 		return false;
 	if (!packed_is_available(flags_at(vq, first), first)) {
 		*position = first;

@@ -58,6 +58,9 @@ static inline void kept_published(const struct virtq *vq)
  */
 bool kept_in_use(const struct virtq *vq);
 
+/* Can the ring stand at @position? Its descriptor is not used in its round, and the one before is not left from the last. */
+bool kept_may_be(const struct virtq *vq, uint16_t position);
+
 /* Enters a position that is not the one that was kept. */
 void kept_init(const struct virtq *vq, uint16_t position);
 

@@ -174,13 +174,11 @@ bool packed_publish(struct virtq *vq)
 	return vring_need_event(event, now, old);
 }
 
-/* In the first round of a new ring nobody has set a used flag: 2.8.1. Elsewhere a ring does not stand where one is used. */
+/* In the first round of a new ring nobody has set a used flag: 2.8.1. */
 bool packed_is_out_of_step(const struct virtq *vq)
 {
-	uint16_t at = vq->next_avail, flags = READ_ONCE(vq->packed_desc[packed_slot(at)].flags);
-
-	if (at != PACKED_WRAP)
-		return (flags & (PACKED_AVAIL | PACKED_USED)) == (at & PACKED_WRAP ? PACKED_AVAIL | PACKED_USED : 0);
+	if (vq->next_avail != PACKED_WRAP)
+		return !kept_may_be(vq, vq->next_avail);
 	for (uint32_t i = 0; i < vq->size; i++)
 		if (READ_ONCE(vq->packed_desc[i].flags) & PACKED_USED)
 			return true;
