@@ -195,10 +195,11 @@ forwarding_adds_up() {
 }
 
 # Everything a clean exit must have removed.
+# nothing_is_left [rings]: but for the positions of packed rings that a guest had at the end.
 nothing_is_left() {
 	[ ! -e /sys/fs/bpf/viaduct/nic0 ] || { die "pins are left"; return 1; }
 	[ ! -e "$SOCK" ] || { die "socket $SOCK is left"; return 1; }
-	[ -z "$(ls -A /run/viaduct 2>/dev/null)" ] || { die "left in /run/viaduct: $(ls -A /run/viaduct)"; return 1; }
+	[ "$(ls -A /run/viaduct 2>/dev/null)" = "${1:+nic0.$1}" ] || { die "left in /run/viaduct: $(ls -A /run/viaduct)"; return 1; }
 	! ip -d link show dev nic0 | grep -q xdp || { die "an XDP program is left"; return 1; }
 }
 

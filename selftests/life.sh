@@ -25,6 +25,14 @@ test_a_clean_exit_leaves_nothing_behind() {
 	nothing_is_left
 }
 
+test_positions_of_packed_rings_stay_until_an_exit_without_such_a_guest() {
+	make_nic 1 && start_viaduct $(run_args) || return 1
+	GUEST_ARGS=packed_vq=1 start_guest --sink && wait_for 10 port_is_up && stop_viaduct && nothing_is_left rings || return 1
+	kill -KILL "$GUEST_PID"; wait "$GUEST_PID" 2>/dev/null
+	start_viaduct $(run_args) && stop_viaduct && nothing_is_left || return 1
+	start_viaduct $(run_args) || return 1
+	GUEST_ARGS=packed_vq=0 start_guest --sink && wait_for 10 port_is_up && stop_viaduct && nothing_is_left
+}
 test_sigint_ends_it_as_cleanly_as_sigterm() {
 	make_nic 1 && start_viaduct $(run_args) || return 1
 	kill -INT "$VIADUCT_PID" && wait "$VIADUCT_PID" && nothing_is_left

@@ -84,8 +84,8 @@ static void killed(struct kept *k)
 	kept_close(k, false);
 }
 
-/* Cut off while it gave a batch back. */
-static const struct virtq_kept somewhere = { .size = 1u << 31 | 256, .published = 0x8000 | 17, .next = 0x8000 | 20 };
+/* Cut off while it gave a batch back, and with the other flag. */
+static const struct virtq_kept somewhere = { .size = 3u << 30 | 256, .published = 0x8000 | 17, .next = 0x8000 | 20 };
 
 static void assert_same(const struct virtq_kept *a, const struct virtq_kept *b)
 {
@@ -298,6 +298,7 @@ static void positions_that_no_ring_can_have_are_none(void **state)
 	static const struct virtq_kept bad[] = {
 		{ .size = 0, .published = 1, .next = 1 },
 		{ .size = 1u << 31, .published = 0, .next = 0 },
+		{ .size = 1u << 30, .published = 0, .next = 0 },
 		{ .size = VIRTQ_MAX_SIZE + 1, .published = 1, .next = 1 },
 		{ .size = 256, .published = 256, .next = 1 },
 		{ .size = 256, .published = 1, .next = 0x8000 | 256 },

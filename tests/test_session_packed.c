@@ -241,6 +241,28 @@ static void after_a_reset_the_position_is_still_told_and_taken_back(void **state
 	starts_at(f, 0x80058005, 0x80058005);
 }
 
+/* Who lost its back-end comes back with what it was told before, if that. */
+static void only_where_the_connection_ends_the_position_is_not_told(void **state)
+{
+	struct fixture *f = *state;
+
+	with_packed_memory(f);
+	starts_at(f, 0x80008000, 0x80008000);
+	f->fake.lost[0] = true;
+	ask_base(f, 0);
+	assert_false(f->fake.lost[0]);
+	starts_at(f, 0x80008000, 0x80008000);
+	f->fake.lost[0] = true;
+	expect_ok(f, vu_u64(VHOST_USER_SET_STATUS, 0));
+	assert_false(f->fake.lost[0]);
+	expect_ok(f, vu_u64(VHOST_USER_SET_FEATURES, VU_FEATURES | PACKED));
+	starts_at(f, 0x80008000, 0x80008000);
+	session_destroy(f->s);
+	f->s = NULL;
+	assert_false(f->fake.running[0]);
+	assert_true(f->fake.lost[0]);
+}
+
 static void after_a_reset_a_ring_begins_anew_unless_told_otherwise(void **state)
 {
 	struct fixture *f = *state;
@@ -351,6 +373,7 @@ int main(void)
 		P(get_vring_base_answers_with_both_halves),
 		P(the_kind_of_rings_cannot_change_while_one_runs),
 		P(after_a_reset_the_position_is_still_told_and_taken_back),
+		P(only_where_the_connection_ends_the_position_is_not_told),
 		P(after_a_reset_a_ring_begins_anew_unless_told_otherwise),
 		P(after_a_reset_a_split_ring_begins_anew_unless_told_otherwise),
 		P(after_a_reset_the_guest_may_choose_split_rings),

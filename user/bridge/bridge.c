@@ -188,13 +188,13 @@ int bridge_start_workers(struct bridge *b)
 	return ret;
 }
 
-/* Without it a guest with packed rings has to reset its device after a kill, and everything else works. */
+/* Without it a guest with packed rings has to reset its device after a restart, and everything else works. */
 void bridge_open_kept(struct bridge *b)
 {
 	int ret = b->cfg.kept ? kept_open(b->host, b->cfg.kept, &b->kept) : 0;
 
 	if (ret)
-		log_warn("%s: %s: positions of packed rings are not kept for an instance that follows a killed one",
+		log_warn("%s: %s: positions of packed rings are not kept for the next instance",
 			 b->cfg.kept, strerror(-ret));
 }
 

@@ -134,7 +134,7 @@ void bridge_port_take_kept(struct bridge *b, struct port *p)
 		return;
 	p->kept_slot = kept_take(b->kept, p->cfg.name, 2 * p->pairs);
 	if (p->kept_slot < 0)
-		log_warn("port %s: positions of its packed rings are not kept for an instance that follows a killed one: %s",
+		log_warn("port %s: positions of its packed rings are not kept for the next instance: %s",
 			 p->cfg.name, strerror(-p->kept_slot));
 }
 
