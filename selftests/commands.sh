@@ -36,7 +36,7 @@ test_a_file_says_what_the_command_line_would() {
 	[ "$(names)" = "vm0 vm1 vm2" ] || die "$(names)" || return 1
 	status_is .forwarding.aging_s 60 && status_is '.ports[1].config.trunk' 10,20-29 && status_is '.ports[2].config.vlan' 5 || return 1
 	start_tap_guest && pings in_guest $WIRE_IP || return 1
-	stop_viaduct && nothing_is_left rings
+	stop_viaduct && nothing_is_left
 }
 
 test_a_file_with_a_mistake_is_refused_by_line() {
