@@ -226,8 +226,9 @@ static void finish_publish(const struct virtq *vq, uint16_t first, uint16_t next
 {
 	struct vring_packed_desc *d = &vq->packed_desc[packed_slot(first)];
 
-	/* should we end here, too */
-	WRITE_ONCE(vq->kept->published, first);
+	/* Should we end here, too: what is before @first was published. */
+	store_release(&vq->kept->next, first);
+	store_release(&vq->kept->published, first);
 	store_release(&vq->kept->size, vq->size | KEPT_BUSY);
 	store_release(&vq->kept->next, next);
 	store_release(&d->flags, used_flags(first) | (READ_ONCE(d->len) ? VRING_DESC_F_WRITE : 0));
