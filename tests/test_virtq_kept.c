@@ -8,99 +8,7 @@
 #include <signal.h>
 #include <sys/wait.h>
 
-#include "guest_packets.h"
-
-#define TX VIRTQ_TX
-#define RX VIRTQ_RX
-#define ALL (GUEST_V1 | GUEST_EVENT | GUEST_PACKED)
-#define NEW 0x80008000u		/* the base of a new ring, as QEMU says it */
-#define BUSY (1u << 31)
-#define CHAINS 8		/* in a batch at most */
-
-static const uint32_t sizes[] = { 1, 2, 3, 5, 16, 100, 32768 };
-
-#define FOR_SIZES(s) for (const uint32_t *s = sizes; s < sizes + sizeof(sizes) / sizeof(sizes[0]); s++)
-
-static struct virtq_kept *kept;		/* shared with the processes that are killed */
-
-static void open_kept(struct guest *g, enum virtq_dir dir, uint32_t size, uint64_t features, uint16_t base)
-{
-	guest_prepare(g, dir, size, features, base);
-	memset(kept, 0, sizeof(*kept));
-	g->cfg.kept = kept;
-	assert_int_equal(virtq_start(&g->vq, &g->cfg), 0);
-}
-
-/* Another process takes the ring over, of which it knows what the front-end says. */
-static void begin_at(struct guest *g, uint32_t base)
-{
-	memset(&g->vq, 0, sizeof(g->vq));
-	g->vq.enabled = 1;
-	g->cfg.base = base;
-	assert_int_equal(virtq_start(&g->vq, &g->cfg), 0);
-}
-
-/* And that knows nothing. */
-static void begin_again(struct guest *g)
-{
-	begin_at(g, NEW);
-}
-
-/* One chain of @n descriptors, large enough for a frame. */
-static void offer(struct guest *g, unsigned n, uint16_t id)
-{
-	for (unsigned i = 0; i < n; i++)
-		guest_raw(g, GUEST_DATA + 200ull * i, n > 1 ? 60 : 120, guest_dir(g) | (i + 1 < n ? VRING_DESC_F_NEXT : 0),
-			  i + 1 < n ? 0xfffe : id);
-}
-
-/* Takes or delivers @n packets and gives them back, staged only. Received ones have 60, 61, ... bytes. */
-static unsigned stage(struct guest *g, unsigned n)
-{
-	struct virtq_src src[CHAINS];
-
-	if (g->cfg.dir == TX) {
-		unsigned got = virtq_tx_get(&g->vq, &batch, CHAINS);
-
-		n = n < got ? n : got;
-		virtq_tx_put(&g->vq, &batch, n);
-		return n;
-	}
-	for (unsigned i = 0; i < n; i++)
-		src[i] = (struct virtq_src){ .data = frame[0], .len = 60 + i };
-	return virtq_rx_put(&g->vq, src, n);
-}
-
-static uint32_t staged_len(const struct guest *g, unsigned i)
-{
-	return g->cfg.dir == TX ? 0 : g->hdr_len + 60 + i;
-}
-
-/* Traffic of one batch after the other, every chain back in order. */
-static void goes_on(struct guest *g, unsigned rounds, uint64_t *seed)
-{
-	for (unsigned r = 0; r < rounds; r++) {
-		unsigned left = g->size, n = 0;
-
-		while (left && n < CHAINS) {
-			unsigned len = guest_random(seed) % (left < 3 ? left : 3) + 1;
-
-			offer(g, len, (uint16_t)n++);
-			left -= len;
-		}
-		guest_expose(g);
-		assert_int_equal(stage(g, n), n);
-		virtq_publish(&g->vq);
-		assert_int_equal(guest_pending(g), n);
-		for (unsigned i = 0; i < n; i++) {
-			struct vring_used_elem e = guest_take(g);
-
-			assert_int_equal(e.id, i);
-			assert_int_equal(e.len, staged_len(g, i));
-		}
-	}
-	assert_int_equal(g->vq.broken, 0);
-}
+#include "guest_kept.h"
 
 /* --- nothing under way ------------------------------------------------------------------ */
 
@@ -245,57 +153,6 @@ static void a_split_ring_keeps_nothing(void **state)
 
 /* --- in the middle of a batch --------------------------------------------------------------- */
 
-enum moment {
-	IN_A_CHAIN,	/* the last one's id and length are stored, its flags are not */
-	BETWEEN_CHAINS,
-	BEFORE_PUBLISH,	/* next is stored, the first one's flags are not */
-	AFTER_PUBLISH,	/* they are, published is not */
-	AT_THE_END,	/* only size is not */
-	MOMENTS
-};
-
-struct plan {
-	unsigned n, len[CHAINS];	/* chains and their descriptors */
-	unsigned staged;
-	enum moment when;
-};
-
-/* The device is killed when it has given back so much of a batch. */
-static void kill_at(struct guest *g, const struct plan *p)
-{
-	uint16_t first = g->vq.published_used, last = first;
-
-	for (unsigned i = 0; i < p->n; i++)
-		offer(g, p->len[i], (uint16_t)i);
-	guest_expose(g);
-	assert_int_equal(stage(g, p->staged), p->staged);
-	assert_int_equal(kept->size, g->size | BUSY);
-	assert_int_equal(kept->next, first);
-	for (unsigned i = 0; i + 1 < p->staged; i++)
-		last = guest_forward(g, last, p->len[i]);
-	switch (p->when) {
-	case IN_A_CHAIN:
-		if (last != first)
-			guest_at(g, last)->flags = (uint16_t)(guest_available(last) | guest_dir(g) |
-							      (p->len[p->staged - 1] > 1 ? VRING_DESC_F_NEXT : 0));
-		break;
-	case BEFORE_PUBLISH:
-		kept->next = g->vq.next_used;
-		break;
-	case AFTER_PUBLISH:
-	case AT_THE_END:
-		virtq_publish(&g->vq);
-		assert_int_equal(kept->size, g->size);
-		assert_int_equal(kept->published, kept->next);
-		kept->size |= BUSY;
-		if (p->when == AFTER_PUBLISH)
-			kept->published = first;
-		break;
-	default:
-		break;
-	}
-}
-
 /*
  * What the driver has back at once: all that was staged; where it is not known what was, two chains more, which are empty.
  * Return: chains.
@@ -341,12 +198,6 @@ static void killed_and_back(enum virtq_dir dir, uint32_t size, uint16_t base, co
 	goes_on(&g, 4, &seed);
 	assert_int_equal(kept->size, size);
 	guest_close(&g);
-}
-
-/* Positions 0 to 2 * size - 1, the first of them that of a new ring. */
-static uint16_t position(uint32_t size, unsigned i)
-{
-	return (uint16_t)(i < size ? i : (i - size) | GUEST_WRAP);
 }
 
 static void killed_everywhere(enum virtq_dir dir, uint32_t size, unsigned base)
@@ -427,224 +278,6 @@ static void what_is_finished_for_another_device_is_logged(void **state)
 	assert_int_equal(log->bits[GUEST_BASE >> 15], 3);
 	guest_close(&g);
 	dirty_put(log);
-}
-
-/* --- a front-end that is wrong ---------------------------------------------------------------- */
-
-/* As goes_on(), with chains of one descriptor each: the ring alone says where it stands. */
-static void goes_on_simply(struct guest *g, unsigned chains)
-{
-	for (unsigned i = 0; i < chains; i++) {
-		offer(g, 1, 0);
-		guest_expose(g);
-		assert_int_equal(stage(g, 1), 1);
-		virtq_publish(&g->vq);
-		assert_int_equal(guest_take(g).len, staged_len(g, 0));
-	}
-	assert_int_equal(g->vq.broken, 0);
-}
-
-/* The front-end asks where the ring stands. */
-static uint32_t tell(struct guest *g)
-{
-	virtq_forget_kept(&g->vq);
-	return virtq_stop(&g->vq);
-}
-
-/* It was told, the ring ran on, and the device was killed, up to three rounds later. */
-static void a_position_that_was_told_once_is_not_believed(void **state)
-{
-	(void)state;
-	FOR_SIZES(size)
-		for (unsigned later = 0; *size < 100 && later <= 3 * *size; later++)
-			for (unsigned offered = 0; offered <= *size; offered += *size) {
-				struct guest g;
-				uint32_t told;
-
-				open_kept(&g, RX, *size, ALL, 0);
-				goes_on_simply(&g, later % 7 + *size);
-				told = tell(&g);
-				begin_at(&g, told);
-				assert_false(virtq_found_position(&g.vq));
-				goes_on_simply(&g, later);
-				told = told == NEW ? told ^ 0x80008000u : told;
-				for (unsigned i = 0; i < offered; i++)
-					offer(&g, 1, (uint16_t)i);
-				guest_expose(&g);
-				begin_at(&g, told);
-				assert_int_equal(g.vq.next_avail, g.used_idx);
-				assert_false(virtq_is_out_of_step(&g.vq));
-				assert_int_equal(stage(&g, offered < CHAINS ? offered : CHAINS),
-						 offered < CHAINS ? offered : CHAINS);
-				assert_int_equal(g.vq.stats.unserved, 0);
-				guest_close(&g);
-			}
-}
-
-/* It was told, and others served the ring until it came back. The old position can be that of a ring that is all offered. */
-static void what_was_kept_does_not_count_once_it_was_told(void **state)
-{
-	(void)state;
-	for (unsigned away = 0; away < 33; away++)
-		for (unsigned offered = 0; offered <= 16; offered++) {
-			struct guest g;
-			uint32_t told;
-
-			open_kept(&g, RX, 16, ALL, 5);
-			goes_on_simply(&g, 20);
-			told = tell(&g);
-			g.cfg.kept = NULL;
-			begin_at(&g, told);
-			goes_on_simply(&g, away);
-			for (unsigned i = 0; i < offered; i++)
-				offer(&g, 1, (uint16_t)i);
-			guest_expose(&g);
-			told = virtq_stop(&g.vq);
-			g.cfg.kept = kept;
-			begin_at(&g, told);
-			assert_int_equal(g.vq.next_avail, g.used_idx);
-			assert_int_equal(kept->size, 16);
-			assert_int_equal(kept->published, g.used_idx);
-			guest_close(&g);
-		}
-}
-
-/* The answer did not arrive. */
-static void what_was_told_counts_where_the_front_end_is_wrong(void **state)
-{
-	struct guest g;
-
-	(void)state;
-	open_kept(&g, TX, 16, ALL, 5);
-	goes_on_simply(&g, 20);
-	tell(&g);
-	begin_at(&g, 0x80058005u);
-	assert_int_equal(g.vq.next_avail, g.used_idx);
-	assert_true(virtq_found_position(&g.vq));
-	goes_on_simply(&g, 40);
-	tell(&g);
-	kept->size = 0;
-	begin_at(&g, 0x80058005u);
-	assert_false(virtq_found_position(&g.vq));
-	assert_true(virtq_is_out_of_step(&g.vq));
-	guest_close(&g);
-}
-
-/* The front-end takes what is available at @at and behind it, as QEMU does. Return: where it ends. */
-static uint16_t others_take(struct guest *g, uint16_t at)
-{
-	for (;;) {
-		struct vring_packed_desc *head = guest_at(g, at), *d = head;
-		unsigned n = 1;
-
-		if ((head->flags & GUEST_AVAIL_USED) != guest_available(at))
-			return at;
-		for (; d->flags & VRING_DESC_F_NEXT; n++)
-			d = guest_at(g, guest_forward(g, at, n));
-		*head = (struct vring_packed_desc){ head->addr, 0, d->id, guest_used(at) };
-		at = guest_forward(g, at, n);
-	}
-}
-
-/* All @n chains come back in their order; the device serves what nobody did. */
-static void all_come_back(struct guest *g, unsigned n)
-{
-	for (unsigned i = 0; i < n; i++) {
-		if (!guest_pending(g)) {
-			assert_int_not_equal(stage(g, CHAINS), 0);
-			virtq_publish(&g->vq);
-		}
-		assert_int_equal(guest_take(g).id, i);
-	}
-	assert_int_equal(g->used_idx, g->avail_idx);
-	assert_int_equal(g->vq.next_avail, g->avail_idx);
-}
-
-static void what_others_took_ahead_is_stepped_over(void **state)
-{
-	(void)state;
-	for (uint32_t size = 1; size < 8; size++)
-		for (unsigned base = 0; base < 2 * size; base++)
-			for (unsigned offered = 1; offered <= size; offered++)
-				for (unsigned from = 0; from < offered; from++) {
-					uint64_t seed = base;
-					struct guest g;
-					uint16_t at;
-
-					open_kept(&g, TX, size, ALL, position(size, base));
-					at = guest_forward(&g, g.avail_idx, from);
-					for (unsigned i = 0; i < offered; i++)
-						offer(&g, 1, (uint16_t)i);
-					guest_expose(&g);
-					at = others_take(&g, at);
-					assert_int_equal(at, g.avail_idx);
-					begin_at(&g, at);
-					assert_int_equal(guest_pending(&g), offered);
-					assert_int_equal(g.vq.stats.unserved, from);
-					assert_int_equal(g.vq.stats.repeated, 0);
-					all_come_back(&g, offered);
-					goes_on(&g, 4, &seed);
-					guest_close(&g);
-				}
-}
-
-static void chains_that_others_took_ahead_are_stepped_over(void **state)
-{
-	(void)state;
-	for (unsigned base = 0; base < 40; base++)
-		for (unsigned from = 0; from < 6; from++)
-			for (unsigned unknown = 0; unknown < 2; unknown++) {
-				uint64_t seed = base + 100 * from;
-				struct guest g;
-				uint16_t at;
-
-				open_kept(&g, TX, 20, ALL, position(20, base));
-				at = g.avail_idx;
-				for (unsigned i = 0; i < 6; i++) {
-					offer(&g, guest_random(&seed) % 3 + 1, (uint16_t)i);
-					at = i < from ? g.avail_idx : at;
-				}
-				guest_expose(&g);
-				at = others_take(&g, at);
-				begin_at(&g, unknown && from ? NEW : at);
-				assert_int_equal(g.vq.stats.unserved >= from, 1);
-				assert_int_equal(guest_pending(&g), 6);
-				all_come_back(&g, 6);
-				goes_on(&g, 4, &seed);
-				guest_close(&g);
-			}
-}
-
-/* The device was killed in a batch, and then others took what they found at @from. */
-static void killed_and_taken(uint32_t size, unsigned base, const struct plan *p, unsigned from)
-{
-	uint64_t seed = base;
-	struct guest g;
-	uint16_t at;
-
-	open_kept(&g, TX, size, ALL, position(size, base));
-	at = guest_forward(&g, g.avail_idx, from);
-	kill_at(&g, p);
-	at = others_take(&g, at);
-	begin_at(&g, at);
-	assert_false(virtq_is_out_of_step(&g.vq));
-	all_come_back(&g, p->n);
-	goes_on(&g, 4, &seed);
-	guest_close(&g);
-}
-
-static void what_others_took_behind_a_batch_is_stepped_over(void **state)
-{
-	struct plan p = { .len = { 1, 1, 1, 1, 1, 1, 1, 1 } };
-
-	(void)state;
-	for (uint32_t size = 1; size < 8; size++)
-		for (unsigned base = 0; base < 2 * size; base++)
-			for (p.n = 1; p.n <= size; p.n++)
-				for (p.staged = 1; p.staged <= p.n; p.staged++)
-					for (p.when = 0; p.when < MOMENTS; p.when++)
-						for (unsigned from = 0; from < p.n; from++)
-							killed_and_taken(size, base, &p, from);
 }
 
 /* --- what is in the entry ----------------------------------------------------------------------- */
@@ -828,18 +461,12 @@ int main(void)
 		cmocka_unit_test(a_device_killed_in_a_batch_leaves_a_ring_that_goes_on),
 		cmocka_unit_test(a_driver_that_goes_on_meanwhile_loses_nothing),
 		cmocka_unit_test(what_is_finished_for_another_device_is_logged),
-		cmocka_unit_test(a_position_that_was_told_once_is_not_believed),
-		cmocka_unit_test(what_was_kept_does_not_count_once_it_was_told),
-		cmocka_unit_test(what_was_told_counts_where_the_front_end_is_wrong),
-		cmocka_unit_test(what_others_took_ahead_is_stepped_over),
-		cmocka_unit_test(chains_that_others_took_ahead_are_stepped_over),
-		cmocka_unit_test(what_others_took_behind_a_batch_is_stepped_over),
 		cmocka_unit_test(an_entry_that_the_ring_contradicts_is_not_believed),
 		cmocka_unit_test(an_entry_of_another_ring_is_not_believed),
 		cmocka_unit_test(garbage_in_entry_and_ring_is_looked_at_with_bounds),
 		cmocka_unit_test(a_device_killed_again_and_again_serves_every_chain_once),
 	};
 
-	kept = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	share_kept();
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
