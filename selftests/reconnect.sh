@@ -163,6 +163,8 @@ vm_lives_on() {
 # The one that is installed.
 test_a_virtual_machine_that_connects_goes_on_after_each_end_was_killed_or_frozen() { vm_lives_on server reconnect=1; }
 test_a_virtual_machine_that_listens_goes_on_after_each_end_was_killed_or_frozen() { vm_lives_on client server=on; }
+test_a_virtual_machine_with_packed_rings_goes_on_after_viaduct_was_ended() { END_BY=TERM vm_lives_on server reconnect=1 ,packed=on; }
+test_a_virtual_machine_with_packed_rings_that_was_paused_before_goes_on() { PAUSE=1 vm_lives_on server reconnect=1 ,packed=on; }
 with_newer_qemu() {
 	local QEMU_PROGRAM
 	QEMU_PROGRAM=$(newer_qemu) || { skip "the installed QEMU is older than 9 and the backports could not be reached"; return; }
