@@ -191,8 +191,10 @@ test_a_machine_moves_there_and_back_again() { with_newer_qemu there_and_back; }
 
 # As slow as to be never done: the log is on until something else happens.
 slow='migrate-set-parameters {"max-bandwidth": 2000000, "downtime-limit": 1}'
-move_slowly() { # FROM
-	qmp "$1" "$EVENTS" "$slow" "migrate {\"uri\": \"unix:$WORK/incoming\"}" "until MIGRATION active" >/dev/null && at "$1" wait_for 10 log_is_on
+# A part of memory is sent while traffic goes on, and then the rest at once.
+steadily='migrate-set-parameters {"max-bandwidth": 10000000, "downtime-limit": 1}'
+move_slowly() { # FROM [PARAMETERS]
+	qmp "$1" "$EVENTS" "${2:-$slow}" "migrate {\"uri\": \"unix:$WORK/incoming\"}" "until MIGRATION active" >/dev/null && at "$1" wait_for 10 log_is_on
 }
 log_is_on() { status_is '.ports[0].features | index("log_all") != null' true; }
 cancelled() {
@@ -207,11 +209,12 @@ test_a_move_that_is_cancelled_changes_nothing_and_can_be_made_again() { with_new
 
 # --- memory -----------------------------------------------------------------------------------------------------
 
+goes_on_for_a_while() { move_slowly 0 "$steadily"; }
 # memory_is_the_same [STEP]: traffic goes on until the machine stops; the other one is not let run, so nothing has been
 # written to its memory but what was sent. Everything that was there must be: buffers of both directions, and rings.
 memory_is_the_same() {
 	local pages
-	two_hosts && first_machine && start_traffic && begin_move 0 1 -S && ${1:-true} && both_arrive 300 && move 0 1 && wait_for 20 runs 1 paused && runs 0 postmigrate || return 1
+	two_hosts && first_machine && start_traffic && begin_move 0 1 -S && ${1:-goes_on_for_a_while} && both_arrive 300 && move 0 1 && wait_for 20 runs 1 paused && runs 0 postmigrate || return 1
 	pages=$("$TOP/selftests/same_pages.py" "$WORK/vm0.memory" "$WORK/vm1.memory") || die "memory is not the same: $pages" || return 1
 	say "memory: $pages"
 	qmp 1 cont >/dev/null && has_arrived 0 1 && stop_traffic
