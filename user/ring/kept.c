@@ -32,7 +32,7 @@
  */
 #include "ring/kept.h"
 #include "ring/marks.h"
-#include "ring/packed.h"
+#include "ring/position.h"
 
 static uint16_t flags_at(const struct virtq *vq, uint16_t position)
 {

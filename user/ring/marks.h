@@ -8,8 +8,7 @@
 #ifndef VIADUCT_RING_MARKS_H
 #define VIADUCT_RING_MARKS_H
 
-#include "ring/packed.h"
-#include "ring/split.h"
+#include "ring/position.h"
 
 /**
  * mark_host() - guest memory was written

@@ -8,11 +8,7 @@
 #define VIADUCT_RING_SPLIT_H
 
 #include "ring/chain.h"
-
-static inline uint16_t split_slot(const struct virtq *vq, uint16_t position)
-{
-	return position & (uint16_t)(vq->size - 1);
-}
+#include "ring/position.h"
 
 static inline void split_read(struct ring_desc *to, const struct vring_desc *from)
 {
