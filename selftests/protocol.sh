@@ -14,7 +14,7 @@ protocol_test() {
 	if [ "$3" -gt 0 ]; then
 		for n in $(seq 1 "$3"); do args+=(--port "$(port "$n" "$2")"); done
 	else
-		args=(--port "name=vm0,socket=$SOCK,queues=2,mac=$GUEST_MAC${2:+,$2}")
+		args=(--port "name=vm0,socket=$SOCK,mac=$GUEST_MAC$([[ $2 == *queues=* ]] || echo ,queues=2)${2:+,$2}")
 	fi
 	start_viaduct --uplink nic0 "${args[@]}" || return 1
 	timeout -k 5 120 python3 "$PROTOCOL" "$1"; rc=$?

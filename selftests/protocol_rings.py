@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 """Ring states, the orders of messages that front-ends use, ring positions, reconnects."""
 import os
+import resource
 import struct
 
 import frontend as fe
@@ -139,6 +140,23 @@ def test_the_number_of_queues_is_the_maximum_and_not_what_is_in_use():
         true(g.conn.ask_u64("GET_QUEUE_NUM") >= 4, "fewer than two pairs")
         g.set_up(RX)
         true(g.conn.ask_u64("GET_QUEUE_NUM") >= 4, "fewer than two pairs")
+
+
+@port("queues=128")
+def test_128_queue_pairs_run_and_packets_pass_on_each_of_them():
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 8192), hard))
+    w = wire()
+    with guest(pairs=128, size=16, mem=fe.Memory(fe.Region(32 << 20))).run() as g:
+        same(g.conn.ask_u64("GET_QUEUE_NUM"), 256, "rings")
+        until(lambda: viaduct.port()["up"], "the link is not up")
+        for pair in range(128):
+            sends(g, w, 3 * pair, pair=pair)
+        for pair in range(128):
+            g.post_rx(3, pair)
+        w.send(*(frame_in(n) for n in range(3)))
+        until(lambda: viaduct.port()["totals"]["rx_packets"] == 3, "frames from the wire did not arrive")
+        same([g.stop(i) for i in (1, 255)], [3, 3], "positions of the first and the last ring for sending")
 
 
 # --- orders of messages ----------------------------------------------------------------------------------------------
