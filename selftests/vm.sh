@@ -171,7 +171,7 @@ vhost_net() {
 		"-device virtio-net-pci,netdev=n0,mac=$GUEST_MAC,mq=$([ "$pairs" -gt 1 ] && echo on || echo off),vectors=$vectors,romfile=$more"
 }
 
-guest_initramfs() { make_initramfs guest virtio_pci virtio_console virtio_net 8021q -- iperf3 ethtool ping "$BUILD/vd-numbered"; }
+guest_initramfs() { make_initramfs guest virtio_pci virtio_console virtio_net 8021q -- iperf3 ethtool ping chrt "$BUILD/vd-numbered"; }
 nested_initramfs() {
 	make_initramfs nested virtio_pci virtio_console virtio_net veth tun -- iperf3 ethtool ping ip ss jq nsenter \
 		bpftool "$BUILD/viaduct" "$BUILD/viaduct-guest"
