@@ -382,11 +382,23 @@ def test_there_are_509_memory_slots_and_not_one_more():
         both_ways(g, w)
 
 
-def test_a_slot_that_is_there_already_or_overlaps_is_refused():
-    r = Region()
+def test_a_slot_may_be_added_and_removed_once_per_queue_pair_as_qemu_7_does():
+    r, other = Region(), Region(guest=1 << 32)
+    with slots() as g:
+        for _ in range(3):
+            ok(g.conn, "ADD_MEM_REG", slot(r), [r.fd])
+        ok(g.conn, "ADD_MEM_REG", slot(other), [other.fd])
+        for _ in range(3):
+            ok(g.conn, "REM_MEM_REG", slot(other))
+        ok(g.conn, "ADD_MEM_REG", slot(other), [other.fd])
+
+
+def test_a_slot_that_overlaps_another_or_is_another_file_is_refused():
+    r, other = Region(), Region()
     with slots() as g:
         ok(g.conn, "ADD_MEM_REG", slot(r), [r.fd])
-        for what, words in {"the same": slot(r), "in the guest": slot(r, user=1 << 40),
+        refused(g.conn, "ADD_MEM_REG", slot(r), [other.fd], what="another file in the same place")
+        for what, words in {"in the guest": slot(r, user=1 << 40),
                             "in the front-end": slot(r, guest=1 << 40),
                             "by a byte": slot(r, guest=r.size - 1, user=1 << 40)}.items():
             refused(g.conn, "ADD_MEM_REG", words, [r.fd], what=what)
@@ -400,7 +412,7 @@ def test_a_slot_that_is_unknown_is_not_removed():
         for other in dict(guest=PAGE), dict(user=r.user + PAGE), dict(size=PAGE):
             refused(g.conn, "REM_MEM_REG", slot(r, **other), what=str(other))
         ok(g.conn, "REM_MEM_REG", slot(r, offset=PAGE), what="the offset is not looked at")
-        refused(g.conn, "REM_MEM_REG", slot(r), what="twice")
+        refused(g.conn, "REM_MEM_REG", slot(r, guest=PAGE), what="another than the one that went")
 
 
 def test_a_slot_is_removed_with_or_without_an_fd_which_is_closed():

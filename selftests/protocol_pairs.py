@@ -88,15 +88,13 @@ class Model:
         return "ok"
 
     def add_mem_reg(self, _):
-        if "extra" in self.memory:
-            return "nack"
-        self.memory.add("extra")
+        self.memory.add("extra")  # again: it is the same
         return "ok"
 
     def rem_mem_reg(self, _):
-        if any(self.started.values()) or "main" not in self.memory:
+        if "main" in self.memory and any(self.started.values()):
             return "nack"
-        self.memory.discard("main")
+        self.memory.discard("main")  # again: it is gone
         return "ok"
 
     def set_vring_num(self, _):

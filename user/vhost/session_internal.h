@@ -18,11 +18,15 @@
 
 #define BIT(n) (1ull << (n))
 
+#define SESSION_REMOVED 16	/* of the last ones; more go at once rarely */
+
 struct session {
 	struct session_config cfg;
 	const struct session_ops *ops;
 	void *ctx;
 	struct gmem *mem;
+	struct gmem_desc removed[SESSION_REMOVED];	/* slots that are gone, to be removed once more; size 0 = none */
+	unsigned next_removed;
 	struct dirty *log;	/* where to log while LOG_ALL is acked; NULL until a front-end gives one */
 	bool lost;		/* it came from another process, and cannot go on: to be ended */
 	struct session_state st;

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 
 #include "base/eventfd.h"
 #include "vhost/session_internal.h"
@@ -70,16 +71,48 @@ int session_set_mem_table(struct session *s, struct request *rq)
 	ret = memory_install(s, rq, new);
 	if (ret < 0)
 		gmem_put(new);
+	else
+		memset(s->removed, 0, sizeof(s->removed));
 	return ret;
+}
+
+/*
+ * QEMU 7.2 says of each slot once per queue pair that it comes, and that it goes. To be told twice is no mistake, as
+ * long as it is the same slot: the same addresses, and the same place in the same file.
+ */
+static bool is_there(const struct gmem *mem, const struct gmem_desc *desc, int fd)
+{
+	struct gmem_desc d;
+	struct stat a, b;
+	int theirs;
+
+	for (unsigned i = 0; mem && !gmem_region(mem, i, &d, &theirs); i++)
+		if (!memcmp(&d, desc, sizeof(d)))
+			return !fstat(fd, &a) && !fstat(theirs, &b) && a.st_dev == b.st_dev && a.st_ino == b.st_ino;
+	return false;
+}
+
+static struct gmem_desc *find_removed(struct session *s, const struct gmem_desc *desc)
+{
+	for (unsigned i = 0; i < SESSION_REMOVED; i++) {
+		struct gmem_desc *r = &s->removed[i];
+
+		if (r->size && r->size == desc->size && r->guest_addr == desc->guest_addr && r->user_addr == desc->user_addr)
+			return r;
+	}
+	return NULL;
 }
 
 /* "Memory region description": one more, beside those that are there. */
 int session_add_mem_reg(struct session *s, struct request *rq)
 {
 	const struct gmem_desc desc = desc_of(&rq->msg->payload.mem_reg.region);
+	struct gmem_desc *removed = find_removed(s, &desc);
 	struct gmem *new;
 	int ret;
 
+	if (is_there(s->mem, &desc, rq->fds[0]))
+		return 0;
 	ret = gmem_add(s->mem, &desc, rq->fds[0], &new);
 	if (ret == -ENOSPC)
 		return session_refuse(s, rq, -1, "there are as many memory slots as there can be");
@@ -89,6 +122,8 @@ int session_add_mem_reg(struct session *s, struct request *rq)
 	ret = memory_install(s, rq, new);
 	if (ret < 0)
 		gmem_put(new);
+	else if (removed)
+		removed->size = 0;
 	return ret;
 }
 
@@ -100,6 +135,8 @@ int session_rem_mem_reg(struct session *s, struct request *rq)
 	int ret;
 
 	ret = s->mem ? gmem_remove(s->mem, &desc, &new) : -ENOENT;
+	if (ret == -ENOENT && find_removed(s, &desc))
+		return 0;
 	if (ret == -ENOENT)
 		return session_refuse(s, rq, -1, "no memory slot has these addresses and this size");
 	if (ret < 0)
@@ -107,11 +144,14 @@ int session_rem_mem_reg(struct session *s, struct request *rq)
 	ret = memory_install(s, rq, new);
 	if (ret < 0) {
 		gmem_put(new);
-	} else if (!gmem_regions(new)) {	/* as before the first one: no ring runs */
+		return ret;
+	}
+	s->removed[s->next_removed++ % SESSION_REMOVED] = desc;
+	if (!gmem_regions(new)) {	/* as before the first one: no ring runs */
 		gmem_put(new);
 		s->mem = NULL;
 	}
-	return ret;
+	return 0;
 }
 
 /*
