@@ -17,6 +17,8 @@ SOCK=$WORK/vm0.sock
 PASSED=0 FAILED=0 SKIPPED=0
 
 say() { printf '    %s\n' "$*" >&2; }
+# A figure that a test has measured: shown behind its line in any case.
+report() { say "$@"; printf '        %s\n' "$*" >>/run/selftest.report; }
 die() { say "FAILED: $*"; return 1; }
 skip() { SKIP_REASON=$*; return 77; }
 
@@ -231,6 +233,7 @@ run_tests() {
 		SKIP_REASON=
 		title=${t#test_}; title=${title//_/ }
 		started=$SECONDS
+		rm -f /run/selftest.report
 		if [ -n "${VERBOSE:-}" ]; then
 			$t; rc=$?
 		else
@@ -238,7 +241,8 @@ run_tests() {
 		fi
 		! declare -F after_test >/dev/null || after_test $rc
 		case $rc in
-		0) PASSED=$((PASSED + 1)); printf 'ok      %s (%ds)\n' "$title" $((SECONDS - started)) ;;
+		0) PASSED=$((PASSED + 1)); printf 'ok      %s (%ds)\n' "$title" $((SECONDS - started))
+		   [ -n "${VERBOSE:-}" ] || [ ! -f /run/selftest.report ] || cat /run/selftest.report ;;
 		77) SKIPPED=$((SKIPPED + 1)); printf 'skipped %s: %s\n' "$title" "$SKIP_REASON" ;;
 		*) FAILED=$((FAILED + 1)); printf 'FAILED  %s (%ds)\n' "$title" $((SECONDS - started))
 		   [ -n "${VERBOSE:-}" ] || sed 's/^/    | /' "$log" | tail -n 60

@@ -86,7 +86,7 @@ start_traffic() {
 stop_traffic() {
 	: >"$WORK/enough"
 	wait $STREAM || die "the TCP connection did not survive, or not every byte came back" || return 1
-	say "numbered frames: $(peer_account .lost) of $(vm_account .sent) lost from the machine, $(vm_account .lost) of $(peer_account .sent) to it;" \
+	report "numbered frames: $(peer_account .lost) of $(vm_account .sent) lost from the machine, $(vm_account .lost) of $(peer_account .sent) to it;" \
 		"$(peer_account .repeated) and $(vm_account .repeated) repeated"
 	[ "$(peer_account .damaged)" = 0 ] && [ "$(vm_account .damaged)" = 0 ] || die "damaged: $(peer_account .) $(vm_account .)"
 }
@@ -99,7 +99,7 @@ iperf_survived() { # TIME
 	local since
 	wait $IPERF || die "iperf3: $(jq -c .error "$WORK/iperf.json")" || return 1
 	since=$(jq "$1 - .start.timestamp.timesecs" "$WORK/iperf.json")
-	say "iperf3: $(jq -c '[.end | .sum_sent, .sum_sent_bidir_reverse | .bits_per_second / 1e6 | round]' "$WORK/iperf.json") Mbit/s, retransmits" \
+	report "iperf3: $(jq -c '[.end | .sum_sent, .sum_sent_bidir_reverse | .bits_per_second / 1e6 | round]' "$WORK/iperf.json") Mbit/s, retransmits" \
 		"$(jq -c '[.end | .sum_sent, .sum_sent_bidir_reverse | .retransmits]' "$WORK/iperf.json")"
 	jq -e --argjson t "$since" '[.intervals[] | select(.sum.start > $t)] |
 		([.[].sum.bytes] | add) > 100000 and ([.[].sum_bidir_reverse.bytes] | add) > 100000' "$WORK/iperf.json" >/dev/null ||
@@ -139,7 +139,7 @@ addresses_are() { status_is '[.ports[0].addresses[].mac] | join(",")' "$1"; }
 # The longest time in which nothing came from the machine, while it moved, in milliseconds.
 stream_pause() { peer_account "[.pauses[] | select(.[1] > $MOVED_FROM and .[0] < $MOVED_AT + 1) | (.[1] - .[0]) * 1000] | max // 0 | round"; }
 figures() {
-	say "moved in $(echo "$MIGRATION" | jq '."total-time"') ms, $(echo "$MIGRATION" | jq '.ram.transferred / 1e6 | round') MB;" \
+	report "moved in $(echo "$MIGRATION" | jq '."total-time"') ms, $(echo "$MIGRATION" | jq '.ram.transferred / 1e6 | round') MB;" \
 		"downtime $(echo "$MIGRATION" | jq .downtime) ms says QEMU, $(stream_pause) ms by the numbered frames"
 }
 announced_by() { awk -v t="$MOVED_FROM" -v i="wire$1" -v k="$2" '$1 > t && $2 == i && $3 == k {n++} END {exit !n}' "$WORK/announced"; }
@@ -211,7 +211,7 @@ memory_is_equal() {
 	local pages
 	wait_for 20 runs 1 paused && runs 0 postmigrate || return 1
 	pages=$("$TOP/selftests/same_pages.py" "$WORK/vm0.memory" "$WORK/vm1.memory") || die "memory is not the same: $pages" || return 1
-	say "memory: $pages"
+	report "memory: $pages"
 }
 # memory_is_the_same [STEP]: traffic goes on until the machine stops; the other one is not let run, so nothing has been
 # written to its memory but what was sent. Everything that was there must be: buffers of both directions, and rings.

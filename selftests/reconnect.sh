@@ -77,11 +77,11 @@ viaduct_is_killed() {
 		sum=($((sum[0] + l)) $((sum[1] + r)) $((sum[2] + rl)) $((sum[3] + rr)))
 	done
 	case $FRONT in
-	qemu) say "$1 kills of viaduct: from the guest ${sum[0]} lost, ${sum[1]} repeated; to the guest ${sum[2]} lost, ${sum[3]} repeated" ;;
-	guest) say "$1 kills of viaduct: from the guest ${sum[0]} lost, ${sum[1]} repeated" ;;
-	testpmd) say "$1 kills of viaduct: on the way to the guest and back ${sum[0]} lost, ${sum[1]} repeated" ;;
+	qemu) report "$1 kills of viaduct: from the guest ${sum[0]} lost, ${sum[1]} repeated; to the guest ${sum[2]} lost, ${sum[3]} repeated" ;;
+	guest) report "$1 kills of viaduct: from the guest ${sum[0]} lost, ${sum[1]} repeated" ;;
+	testpmd) report "$1 kills of viaduct: on the way to the guest and back ${sum[0]} lost, ${sum[1]} repeated" ;;
 	esac
-	say "first frame after ${times[*]} ms"
+	report "first frame after ${times[*]} ms"
 }
 front_end_is_frozen() { # PID
 	local lost repeated l r seen
@@ -94,7 +94,7 @@ front_end_is_frozen() { # PID
 	# shellcheck disable=SC2086
 	wait_for 20 moved_on $seen && status_is .ports[0].connections "$CONNECTIONS" || { die "traffic does not go on after the freeze"; return 1; }
 	read -r l r < <(wire '"\(.lost) \(.repeated)"')
-	say "frozen for 2 s: $((l - lost)) lost, $((r - repeated)) repeated; $(status '.ports[0].drops | .no_guest_buffers // 0') to it dropped for want of buffers"
+	report "frozen for 2 s: $((l - lost)) lost, $((r - repeated)) repeated; $(status '.ports[0].drops | .no_guest_buffers // 0') to it dropped for want of buffers"
 	[ "$FRONT" = testpmd ] || within "lost of what the guest sent" $((l - lost)) 0 || return 1
 	within "repeated" $((r - repeated)) 0
 }
@@ -126,7 +126,7 @@ guest_comes_and_goes() {
 	viaduct_is_killed "$RUNS" && nothing_was_damaged || return 1
 	kill -INT $GUEST_PID; wait $GUEST_PID
 	out=$(tail -n 1 "$GUEST_LOG")
-	say "the guest's account: $(echo "$out" | jq -c '{tx_packets, rx_packets, lost, duplicated}')"
+	report "the guest's account: $(echo "$out" | jq -c '{tx_packets, rx_packets, lost, duplicated}')"
 	summary_is "$out" ".damaged == 0 and .reordered == 0 and .duplicated <= $((RUNS * BATCH))"
 }
 test_viaduct_guest_that_connects_goes_on_after_each_end_was_killed_or_frozen() { guest_comes_and_goes server 0 0; }
@@ -156,7 +156,7 @@ vm_lives_on() {
 	if [[ ${3:-} == *packed* ]]; then MAY_LOSE=${VM_MAY_LOSE:-$((BATCH + 256))}; fi
 	boot=$(vm cat /proc/sys/kernel/random/boot_id)
 	front_end_is_frozen "$VM_PID" && viaduct_is_killed "$RUNS" && nothing_was_damaged || return 1
-	[[ ${3:-} != *packed* ]] || say "lines of rings that go on: $(grep -c 'goes on where it was left' "$VIADUCT_LOG"); given back unsent: $(grep -o '[0-9]* packets were given back' "$VIADUCT_LOG" | awk '{n += $1} END {print n + 0, "in", NR}')"
+	[[ ${3:-} != *packed* ]] || report "lines of rings that go on: $(grep -c 'goes on where it was left' "$VIADUCT_LOG"); given back unsent: $(grep -o '[0-9]* packets were given back' "$VIADUCT_LOG" | awk '{n += $1} END {print n + 0, "in", NR}')"
 	[ "$(vm_numbered | jq '.damaged == 0 and .reordered == 0')" = true ] || die "in the machine: $(vm_numbered)" || return 1
 	[ "$(vm cat /proc/sys/kernel/random/boot_id)" = "$boot" ] || die "the machine has booted again"
 }
@@ -210,7 +210,7 @@ testpmds_account() { # PACKED
 	sleep 0.5; wait_for 10 all_is_out || return 1
 	sent=$(testpmd_sent)
 	read -r got repeated < <(wire '"\(.good) \(.repeated)"')
-	say "testpmd sent $sent, the wire got $got and $repeated twice"
+	report "testpmd sent $sent, the wire got $got and $repeated twice"
 	within "lost of what testpmd sent" $((sent - got - repeated)) $((RUNS * ($1 ? 256 : BATCH)))
 }
 # testpmd_comes_and_goes ROLE SERVER PACKED
@@ -252,7 +252,7 @@ restart_time() {
 	done
 	mapfile -t sorted < <(printf '%s\n' "${times[@]}" | sort -n)
 	median=${sorted[$((RESTARTS / 2))]} worst=${sorted[-1]}
-	say "64 ports, $RESTARTS restarts after SIGKILL, from exec to the first frame of a guest: median $median ms, worst $worst ms; the bar of $BAR_MS ms is $([ "$worst" -lt $BAR_MS ] && echo met || echo missed)"
+	report "64 ports, $RESTARTS restarts after SIGKILL, from exec to the first frame of a guest: median $median ms, worst $worst ms; the bar of $BAR_MS ms is $([ "$worst" -lt $BAR_MS ] && echo met || echo missed)"
 	ledger_balances
 }
 test_64_guests_that_connect_are_served_again_soon_after_sigkill() { restart_time server 0; }

@@ -47,7 +47,7 @@ frames_flow() { [ "$(status '.ports[0].totals.tx_packets')" -gt 2000 ]; }
 stop_traffic() {
 	kill -TERM "$GUEST_PID"; wait "$GUEST_PID"
 	OUT=$(tail -n 1 "$WORK/guest.json")
-	say "sent $(echo "$OUT" | jq .tx_packets), lost $(echo "$OUT" | jq .lost), repeated $(echo "$OUT" | jq .duplicated), reordered $(echo "$OUT" | jq .reordered)"
+	report "sent $(echo "$OUT" | jq .tx_packets), lost $(echo "$OUT" | jq .lost), repeated $(echo "$OUT" | jq .duplicated), reordered $(echo "$OUT" | jq .reordered)"
 }
 nothing_lost='.lost == 0 and .duplicated == 0 and .reordered == 0 and .damaged == 0 and .returned == .tx_packets'
 more_frames() { # COUNT, from now on
@@ -65,7 +65,7 @@ hands_over_under_traffic() {
 	done
 	[ "$(connections)" = 1 ] || die "the guest connected $(connections) times" || return 1
 	stop_traffic
-	say "gaps, ms:$gaps"
+	report "gaps, ms:$gaps"
 	summary_is "$OUT" "$nothing_lost" && ledger_balances || return 1
 	stop_viaduct || die "exit code $?"
 }
@@ -84,7 +84,7 @@ test_sixty_four_ports_are_handed_over_at_once() {
 	# shellcheck disable=SC2086
 	for i in 1 2 3; do take_over $(run_args) $more || return 1; gaps="$gaps $(gap)"; more_frames 2000 || return 1; done
 	status_is '[.ports[].connections] | add' 64 && status_is '[.ports[].up] | all' true || return 1
-	stop_traffic; say "gaps, ms:$gaps"; summary_is "$OUT" "$nothing_lost" && ledger_balances
+	stop_traffic; report "gaps, ms:$gaps"; summary_is "$OUT" "$nothing_lost" && ledger_balances
 }
 
 # What comes from the wire does not wait for anybody: it has to find room.
@@ -97,7 +97,7 @@ test_a_steady_stream_from_the_wire_goes_through_take_overs_whole() {
 	for i in 1 2 3 4 5; do take_over $(run_args) || return 1; gaps="$gaps $(gap)"; more_arrive 2000 || return 1; done
 	kill -TERM $FAR_GUEST; wait $FAR_GUEST
 	i=$(tail -n 1 "$WORK/far.json" | jq .tx_packets)
-	wait_for 10 status_is '.ports[0].totals.rx_packets' "$i"; say "gaps, ms:$gaps; sent $i, arrived $(status '.ports[0].totals.rx_packets'), lost in the ring $(status '.ports[0].lost_in_ring')"
+	wait_for 10 status_is '.ports[0].totals.rx_packets' "$i"; report "gaps, ms:$gaps; sent $i, arrived $(status '.ports[0].totals.rx_packets'), lost in the ring $(status '.ports[0].lost_in_ring')"
 	status_is '.ports[0].totals.rx_packets' "$i" && [ "$(connections)" = 1 ] && ledger_balances || return 1
 	kill -TERM "$GUEST_PID"; wait "$GUEST_PID"; summary_is "$(grep -E '^\{' "$GUEST_LOG" | tail -n 1)" ".rx_packets == $i and .good == $i and .reordered == 0 and .duplicated == 0"
 }
@@ -218,7 +218,7 @@ test_something_else_at_the_socket_is_refused_and_it_goes_on() {
 # --- what goes along -----------------------------------------------------------------------
 
 test_ports_of_every_kind_go_along_and_the_new_configuration_is_followed() {
-	local many
+	local many i
 	make_nic 1 && start_viaduct $(run_args) --port "name=idle,socket=$WORK/idle.sock" --port "name=far,socket=$WORK/client.sock,mode=client" || return 1
 	"$BUILD/viaduct" port add "name=late,socket=$WORK/late.sock,vlan=7" --name nic0 && start_traffic || return 1
 	take_over $(run_args) --port "name=idle,socket=$WORK/idle.sock,storm=50" --port "name=far,socket=$WORK/client.sock,mode=client" --port "name=new,socket=$WORK/new.sock" || return 1
@@ -227,8 +227,9 @@ test_ports_of_every_kind_go_along_and_the_new_configuration_is_followed() {
 	stop_traffic; summary_is "$OUT" "$nothing_lost" || return 1
 	# A guest that comes now finds its port, and one whose socket viaduct connects to, too.
 	SOCK=$WORK/idle.sock GUEST_MAC=52:54:00:00:00:77 start_guest --sink
-	"$BUILD/viaduct-guest" "path=$WORK/client.sock,server=1" --sink >/dev/null 2>&1 &
-	wait_for 10 status_is '[.ports[] | select(.name == "idle" or .name == "far") | .up] | all' true && stop_viaduct && ! [ -e "$WORK/late.sock" ]
+	"$BUILD/viaduct-guest" "path=$WORK/client.sock,server=1" --sink >/dev/null 2>&1 & i=$!
+	wait_for 10 status_is '[.ports[] | select(.name == "idle" or .name == "far") | .up] | all' true && stop_viaduct || return 1
+	kill -TERM $i; wait $i; ! [ -e "$WORK/late.sock" ]
 }
 test_learned_addresses_and_the_host_and_its_neighbours_go_along() {
 	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK" && start_tap_guest && pings in_guest $WIRE_IP && pings in_guest $HOST_IP || return 1

@@ -34,7 +34,7 @@ no_ping_was_lost() {
 	# Behind the last that was answered there may be some that were on their way.
 	read -r lost last < <(grep -oP 'icmp_seq=\K[0-9]+' "$WORK/flood" | sort -nu | awk '{lost += $1 - last - 1; last = $1} END {print lost + 0, last + 0}')
 	dropped=$(dropped)
-	say "$lost of $last pings lost; gaps, ms:$GAPS; frames dropped by name: $dropped"
+	report "$lost of $last pings lost; gaps, ms:$GAPS; frames dropped by name: $dropped"
 	[ "$lost" -le "$dropped" ] && [ "$last" -gt 100 ] || die "pings were lost"
 }
 five_take_overs() {
