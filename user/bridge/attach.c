@@ -119,44 +119,64 @@ static void tell_position(struct port *p, unsigned index, const struct virtq_con
 /* Not from where a new ring begins. */
 static bool ran_elsewhere(const struct virtq_config *c)
 {
-	return c->base != (c->features & VNET_BIT(VIRTIO_F_RING_PACKED) ? VIRTQ_PACKED_BASE : 0);
+	return c->base != virtq_first_base(c->features);
+}
+
+/* The worker that polls a tx virtqueue. */
+static struct worker *tx_worker(struct port *p, unsigned index)
+{
+	return bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues);
+}
+
+/*
+ * What is to be done before a ring runs, here for the first time or from another process: all that the session does not
+ * know of it goes into @c, its worker watches its kicks, and its front-end has until enable_by_ns to enable it.
+ */
+static int prepare(struct port *p, unsigned index, const struct virtq_config *cfg, struct virtq_config *c)
+{
+	struct dp_tx *tx;
+	int ret;
+
+	*c = *cfg;
+	c->dir = index & 1 ? VIRTQ_TX : VIRTQ_RX;
+	c->max_frame = max_frame(p->bridge);
+	c->kept = kept_ring(p->bridge->kept, p->kept_slot, index);
+	if (c->dir == VIRTQ_TX) {
+		tx = bridge_tx(p->bridge, p, index / 2);
+		ret = c->kickfd >= 0 ? worker_kickfd(tx_worker(p, index), tx, c->kickfd, true) : 0;
+		if (ret)
+			return ret;
+		if (c->kickfd >= 0)
+			WRITE_ONCE(tx->armed, 0);
+		tx->enable_by_ns = clock_now() + DP_ENABLE_NS;
+	}
+	follow_memory(p, c->desc);
+	return 0;
 }
 
 static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *cfg)
 {
 	struct port *p = ctx;
 	struct virtq *vq = port_vq(p, index);
-	struct virtq_config c = *cfg;
+	struct virtq_config c;
 	bool out_of_step, found;
 	uint64_t unserved;
 	int ret;
 
-	c.dir = index & 1 ? VIRTQ_TX : VIRTQ_RX;
-	c.max_frame = max_frame(p->bridge);
-	c.kept = kept_ring(p->bridge->kept, p->kept_slot, index);
 	p->broken_seen[index / 32] &= ~(1u << index % 32);
-	if (c.dir == VIRTQ_TX && c.kickfd >= 0) {
-		struct dp_tx *tx = bridge_tx(p->bridge, p, index / 2);
-
-		ret = worker_kickfd(bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues), tx, c.kickfd, true);
-		if (ret)
-			return ret;
-		WRITE_ONCE(tx->armed, 0);
-	}
-	follow_memory(p, c.desc);
+	ret = prepare(p, index, cfg, &c);
+	if (ret)
+		return ret;
 	vq_lock(p, vq);
 	unserved = vq->stats.unserved;
 	ret = virtq_start(vq, &c);
 	unserved = vq->stats.unserved - unserved;
-	if (c.dir == VIRTQ_TX)
-		bridge_tx(p->bridge, p, index / 2)->enable_by_ns = clock_now() + DP_ENABLE_NS;
 	out_of_step = !ret && virtq_is_out_of_step(vq);
 	found = !ret && virtq_found_position(vq);
 	spin_unlock(&vq->lock);
 	if (ret) {
 		if (c.dir == VIRTQ_TX && c.kickfd >= 0)
-			worker_kickfd(bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues), NULL, c.kickfd,
-				      false);
+			worker_kickfd(tx_worker(p, index), NULL, c.kickfd, false);
 		return ret;
 	}
 	if (ran_elsewhere(cfg))
@@ -171,26 +191,10 @@ static int op_ring_start(void *ctx, unsigned index, const struct virtq_config *c
 static int op_ring_resume(void *ctx, unsigned index, const struct virtq_config *cfg)
 {
 	struct port *p = ctx;
-	struct virtq *vq = port_vq(p, index);
-	struct virtq_config c = *cfg;
-	int ret;
+	struct virtq_config c;
+	int ret = prepare(p, index, cfg, &c);
 
-	c.dir = index & 1 ? VIRTQ_TX : VIRTQ_RX;
-	c.max_frame = max_frame(p->bridge);
-	c.kept = kept_ring(p->bridge->kept, p->kept_slot, index);
-	if (c.dir == VIRTQ_TX)	/* it may have been started just before */
-		bridge_tx(p->bridge, p, index / 2)->enable_by_ns = clock_now() + DP_ENABLE_NS;
-	if (c.dir == VIRTQ_TX && c.kickfd >= 0) {
-		ret = worker_kickfd(bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues),
-				    bridge_tx(p->bridge, p, index / 2), c.kickfd, true);
-		if (ret)
-			return ret;
-	}
-	/* Its front-end may be about to enable it, and waits for us to be told so. */
-	if (c.dir == VIRTQ_TX && !p->moved[index].enabled)
-		bridge_tx(p->bridge, p, index / 2)->enable_by_ns = clock_now() + DP_ENABLE_NS;
-	follow_memory(p, c.desc);
-	return virtq_restore(vq, &c, &p->moved[index]);
+	return ret ? ret : virtq_restore(port_vq(p, index), &c, &p->moved[index]);
 }
 
 static uint32_t op_ring_stop(void *ctx, unsigned index, bool lost)
@@ -207,7 +211,7 @@ static uint32_t op_ring_stop(void *ctx, unsigned index, bool lost)
 	base = virtq_stop(vq);
 	spin_unlock(&vq->lock);
 	if (index & 1 && kickfd >= 0)
-		worker_kickfd(bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues), NULL, kickfd, false);
+		worker_kickfd(tx_worker(p, index), NULL, kickfd, false);
 	attach_update(p);
 	return base;
 }
@@ -246,7 +250,7 @@ static int op_ring_kick(void *ctx, unsigned index, int kickfd)
 	int ret = 0, old;
 
 	if (index & 1) {
-		struct worker *w = bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues);
+		struct worker *w = tx_worker(p, index);
 		struct dp_tx *tx = bridge_tx(p->bridge, p, index / 2);
 
 		if (kickfd >= 0)

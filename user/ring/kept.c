@@ -39,14 +39,9 @@ static uint16_t flags_at(const struct virtq *vq, uint16_t position)
 	return load_acquire(&vq->packed_desc[packed_slot(position)].flags);
 }
 
-static uint16_t used_flags(uint16_t position)
-{
-	return position & PACKED_WRAP ? PACKED_AVAIL | PACKED_USED : 0;
-}
-
 static bool is_used(uint16_t flags, uint16_t position)
 {
-	return (flags & (PACKED_AVAIL | PACKED_USED)) == used_flags(position);
+	return (flags & (PACKED_AVAIL | PACKED_USED)) == packed_used_flags(position);
 }
 
 /* Has a device been past @position? Then its descriptor is used in its round, or is offered again in the next one. */
@@ -116,7 +111,7 @@ static bool give_back(struct virtq *vq, uint16_t first, uint16_t at, uint16_t *e
 	WRITE_ONCE(d->id, id);
 	WRITE_ONCE(d->len, 0);
 	if (at != first)
-		store_release(&d->flags, used_flags(at));
+		store_release(&d->flags, packed_used_flags(at));
 	if (unlikely(vq->log_ring))
 		mark_entry(vq, at, true);
 	++*counter;
@@ -231,7 +226,7 @@ static void finish_publish(const struct virtq *vq, uint16_t first, uint16_t next
 	store_release(&vq->kept->published, first);
 	store_release(&vq->kept->size, vq->size | KEPT_BUSY);
 	store_release(&vq->kept->next, next);
-	store_release(&d->flags, used_flags(first) | (READ_ONCE(d->len) ? VRING_DESC_F_WRITE : 0));
+	store_release(&d->flags, packed_used_flags(first) | (READ_ONCE(d->len) ? VRING_DESC_F_WRITE : 0));
 	if (unlikely(vq->log_ring))
 		mark_entry(vq, first, true);
 }

@@ -36,7 +36,7 @@ static inline bool packed_read(const struct virtq *vq, struct ring_desc *to, uin
 static inline uint16_t packed_stage(struct virtq *vq, uint16_t at, uint16_t id, uint16_t ndesc, uint32_t len)
 {
 	struct vring_packed_desc *d = &vq->packed_desc[packed_slot(at)];
-	uint16_t flags = (at & PACKED_WRAP ? PACKED_AVAIL | PACKED_USED : 0) | (len ? VRING_DESC_F_WRITE : 0);
+	uint16_t flags = packed_used_flags(at) | (len ? VRING_DESC_F_WRITE : 0);
 	const bool first = at == vq->published_used;
 
 	if (unlikely(first))

@@ -68,6 +68,12 @@ static inline bool packed_is_available(uint16_t flags, uint16_t position)
 	return (flags & (PACKED_AVAIL | PACKED_USED)) == (position & PACKED_WRAP ? PACKED_AVAIL : PACKED_USED);
 }
 
+/* Flags of a descriptor that a device has used in the round of @position. */
+static inline uint16_t packed_used_flags(uint16_t position)
+{
+	return position & PACKED_WRAP ? PACKED_AVAIL | PACKED_USED : 0;
+}
+
 /* True when a chain begins at @position, as far as one look tells. */
 static inline bool packed_there(const struct virtq *vq, uint16_t position)
 {

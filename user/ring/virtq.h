@@ -20,6 +20,7 @@
 #include <stdint.h>
 #include <sys/uio.h>
 
+#include <linux/virtio_config.h>
 #include <linux/virtio_net.h>
 #include <linux/virtio_ring.h>
 
@@ -71,7 +72,13 @@ struct virtq_kept {
 };
 _Static_assert(sizeof(struct virtq_kept) == 8, "virtq_kept");
 
-#define VIRTQ_PACKED_BASE 0x80008000u	/* the base of a packed ring at its beginning; of a split one it is 0 */
+#define VIRTQ_PACKED_BASE 0x80008000u
+
+/* The base of a ring at its beginning; a packed one begins with both wrap counters at 1. @features: negotiated. */
+static inline uint32_t virtq_first_base(uint64_t features)
+{
+	return features >> VIRTIO_F_RING_PACKED & 1 ? VIRTQ_PACKED_BASE : 0;
+}
 
 /* What start needs. Pointers were made by gmem_map() for the whole ring and are contiguous. */
 struct virtq_config {

@@ -41,7 +41,7 @@ static int ring_map(const struct session *s, const struct gmem *mem, const struc
 
 uint32_t session_first_base(const struct session *s)
 {
-	return session_is_packed(s) ? VIRTQ_PACKED_BASE : 0;
+	return virtq_first_base(s->st.features);
 }
 
 /* Where writes for rings are logged now; "Migration": from the moment LOG_ALL is acknowledged. */
