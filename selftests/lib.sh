@@ -131,6 +131,8 @@ s = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM); s.bind(sys.argv[1] + "/not
 for n in range(int(sys.argv[2])): open(sys.argv[1] + "/told", "a").write(s.recv(4096).decode() + "\n")' "$WORK" "$1" &
 	wait_for 5 test -S "$WORK/notify"
 }
+# gone PID: it has ended, whether or not anybody has waited for it.
+gone() { ! kill -0 "$1" 2>/dev/null || [ "$(awk '{print $3}' "/proc/$1/stat" 2>/dev/null)" = Z ]; }
 # summary_is JSON EXPRESSION: a jq condition on a guest's summary, shown when it does not hold.
 summary_is() { [ "$(echo "$1" | jq "$2")" = true ] || { say "not so: $2 in $1"; return 1; }; }
 

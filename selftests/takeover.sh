@@ -27,7 +27,6 @@ gave_up() {
 	wait_for 40 gone "$HEIR_PID" || return 1
 	grep -q -- "$1" "$HEIR_LOG" || { say "wanted '$1', the heir said:"; sed 's/^/      /' "$HEIR_LOG" >&2; return 1; }
 }
-gone() { ! kill -0 "$1" 2>/dev/null || [ "$(awk '{print $3}' "/proc/$1/stat" 2>/dev/null)" = Z ]; }
 take_over() { heir "$@" && succeeded; }
 gap() { grep -oE 'nothing moved for [0-9.]+ ms' "$HEIR_LOG" | grep -oE '[0-9.]+'; }
 connections() { status '.ports[0].connections'; }

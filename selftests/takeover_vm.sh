@@ -5,7 +5,6 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/vm.sh"
 
-gone() { ! kill -0 "$1" 2>/dev/null || [ "$(awk '{print $3}' "/proc/$1/stat" 2>/dev/null)" = Z ]; }
 run_args() { echo --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC"; }
 # take_over: the running one is the new one from here on.
 take_over() {

@@ -50,6 +50,7 @@
 #include "viaduct_host.skel.h"
 #include "xdp/hostport.h"
 
+#define TAG 0x74736f68u	/* of its records in a parcel */
 #define TAP_PREFIX "vd-"
 
 /* One program at one hook. */
@@ -239,12 +240,12 @@ void hostport_save(const struct hostport *hp, struct parcel *to)
 		s.hook[i].classifier = hook[i]->classifier;
 		s.hook[i].remove_clsact = hook[i]->remove_clsact;
 	}
-	parcel_put(to, HOSTPORT_TAG, &s, sizeof(s));
-	parcel_put_fd(to, HOSTPORT_TAG, hp->fd);
-	parcel_put_fd(to, HOSTPORT_TAG, hp->map);
+	parcel_put(to, TAG, &s, sizeof(s));
+	parcel_put_fd(to, TAG, hp->fd);
+	parcel_put_fd(to, TAG, hp->map);
 	for (int i = 0; i < 2; i++) {
-		parcel_put_fd(to, HOSTPORT_TAG, hook[i]->link);
-		parcel_put_fd(to, HOSTPORT_TAG, hook[i]->prog);
+		parcel_put_fd(to, TAG, hook[i]->link);
+		parcel_put_fd(to, TAG, hook[i]->prog);
 	}
 }
 
@@ -256,21 +257,21 @@ int hostport_adopt(const struct host_ops *host, struct parcel *from, struct host
 
 	if (!hp)
 		return -ENOMEM;
-	parcel_get(from, HOSTPORT_TAG, &s, sizeof(s));
+	parcel_get(from, TAG, &s, sizeof(s));
 	hp->host = host;
 	hp->ifindex = s.ifindex;
 	hp->uplink = s.uplink;
 	hp->mtu = s.mtu;
 	memcpy(hp->ifname, s.ifname, sizeof(hp->ifname));
 	hp->ifname[IF_NAMESIZE - 1] = '\0';
-	hp->fd = parcel_get_fd(from, HOSTPORT_TAG);
-	hp->map = parcel_get_fd(from, HOSTPORT_TAG);
+	hp->fd = parcel_get_fd(from, TAG);
+	hp->map = parcel_get_fd(from, TAG);
 	hook[0] = &hp->out;
 	hook[1] = &hp->in;
 	for (int i = 0; i < 2; i++) {
 		*hook[i] = (struct hook){ .classifier = s.hook[i].classifier, .remove_clsact = s.hook[i].remove_clsact };
-		hook[i]->link = parcel_get_fd(from, HOSTPORT_TAG);
-		hook[i]->prog = parcel_get_fd(from, HOSTPORT_TAG);
+		hook[i]->link = parcel_get_fd(from, TAG);
+		hook[i]->prog = parcel_get_fd(from, TAG);
 	}
 	if (from->err) {
 		int ret = from->err;

@@ -33,7 +33,6 @@ struct hostport_config {
 int hostport_open(const struct host_ops *host, const struct hostport_config *cfg, struct hostport **out,
 		  const struct fail *why);
 
-#define HOSTPORT_TAG 0x74736f68u	/* of its records in a parcel */
 /* For another process: tap, programs and how they are attached. */
 void hostport_save(const struct hostport *hp, struct parcel *to);
 /* The same in the other process. Return: 0 or -errno. */

@@ -30,6 +30,7 @@
 #include "viaduct_host.h"
 #include "xdp/mcast.h"
 
+#define TAG 0x7473636du	/* of its records in a parcel */
 #define SLOTS 256
 #define SLOT_OVERHEAD 256	/* the kernel's header, the virtio-net header, a tag, alignment */
 #define BLOCK_SIZE 65536	/* a multiple of every slot size */
@@ -136,8 +137,8 @@ int mcast_open(const struct host_ops *host, int ifindex, uint32_t max_frame, str
 
 void mcast_save(const struct mcast *m, struct parcel *to)
 {
-	parcel_put(to, MCAST_TAG, &m->slot_size, sizeof(m->slot_size));
-	parcel_put_fd(to, MCAST_TAG, m->fd);
+	parcel_put(to, TAG, &m->slot_size, sizeof(m->slot_size));
+	parcel_put_fd(to, TAG, m->fd);
 }
 
 int mcast_adopt(struct parcel *from, struct mcast **out)
@@ -147,8 +148,8 @@ int mcast_adopt(struct parcel *from, struct mcast **out)
 
 	if (!m)
 		return -ENOMEM;
-	parcel_get(from, MCAST_TAG, &m->slot_size, sizeof(m->slot_size));
-	m->fd = parcel_get_fd(from, MCAST_TAG);
+	parcel_get(from, TAG, &m->slot_size, sizeof(m->slot_size));
+	m->fd = parcel_get_fd(from, TAG);
 	ret = from->err;
 	if (!ret && (m->slot_size < 4096 || m->slot_size > BLOCK_SIZE || m->slot_size & (m->slot_size - 1)))
 		ret = -EPROTO;
@@ -164,14 +165,14 @@ int mcast_adopt(struct parcel *from, struct mcast **out)
 
 void mcast_save_position(const struct mcast *m, struct parcel *to)
 {
-	parcel_put(to, MCAST_TAG, &m->next, sizeof(m->next));
-	parcel_put(to, MCAST_TAG, &m->stats, sizeof(m->stats));
+	parcel_put(to, TAG, &m->next, sizeof(m->next));
+	parcel_put(to, TAG, &m->stats, sizeof(m->stats));
 }
 
 void mcast_resume(struct mcast *m, struct parcel *from)
 {
-	parcel_get(from, MCAST_TAG, &m->next, sizeof(m->next));
-	parcel_get(from, MCAST_TAG, &m->stats, sizeof(m->stats));
+	parcel_get(from, TAG, &m->next, sizeof(m->next));
+	parcel_get(from, TAG, &m->stats, sizeof(m->stats));
 	m->next %= SLOTS;
 }
 

@@ -24,7 +24,6 @@ struct mcast;
 int mcast_open(const struct host_ops *host, int ifindex, uint32_t max_frame, struct mcast **out);
 void mcast_close(struct mcast *m);
 
-#define MCAST_TAG 0x7473636du	/* of its records in a parcel */
 /* For another process: the socket. Then, once the worker stands still, where it is in the ring. */
 void mcast_save(const struct mcast *m, struct parcel *to);
 void mcast_save_position(const struct mcast *m, struct parcel *to);

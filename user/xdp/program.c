@@ -28,6 +28,7 @@
 #include "viaduct_bound.skel.h"
 #include "xdp/program.h"
 
+#define TAG 0x676f7270u	/* of its records in a parcel */
 #define DETACH_WAIT_NS (3 * NSEC_PER_SEC)
 #define ALIVE_WITHIN_NS (1 * NSEC_PER_SEC)
 #define ALIVE_WATCH_MS 350	/* three heartbeats */
@@ -405,10 +406,10 @@ void program_save(const struct program *p, struct parcel *to)
 	struct program_saved s = { .queues = p->queues, .mode = p->mode, .id = p->id, .bound = p->bound };
 
 	memcpy(s.dir, p->dir, sizeof(s.dir));
-	parcel_put(to, PROGRAM_TAG, &s, sizeof(s));
-	parcel_put_fd(to, PROGRAM_TAG, p->link);
+	parcel_put(to, TAG, &s, sizeof(s));
+	parcel_put_fd(to, TAG, p->link);
 	for (int i = 0; i < PROGRAM_MAPS; i++)
-		parcel_put_fd(to, PROGRAM_TAG, p->fds.map[i]);
+		parcel_put_fd(to, TAG, p->fds.map[i]);
 }
 
 /* Our own program over the maps that are there. */
@@ -440,7 +441,7 @@ int program_adopt(struct program *p, const struct host_ops *host, int ifindex, s
 	int ret;
 
 	memset(p, 0, sizeof(*p));
-	parcel_get(from, PROGRAM_TAG, &s, sizeof(s));
+	parcel_get(from, TAG, &s, sizeof(s));
 	p->host = host;
 	p->ifindex = ifindex;
 	p->attach = UPLINK_ATTACH_LINK;
@@ -450,10 +451,10 @@ int program_adopt(struct program *p, const struct host_ops *host, int ifindex, s
 	p->pinned = true;
 	memcpy(p->dir, s.dir, sizeof(p->dir));
 	p->dir[sizeof(p->dir) - 1] = '\0';
-	p->link = parcel_get_fd(from, PROGRAM_TAG);
+	p->link = parcel_get_fd(from, TAG);
 	p->fds.prog = -1;
 	for (int i = 0; i < HOST_BPF_MAPS; i++)
-		p->fds.map[i] = i < PROGRAM_MAPS ? parcel_get_fd(from, PROGRAM_TAG) : -1;
+		p->fds.map[i] = i < PROGRAM_MAPS ? parcel_get_fd(from, TAG) : -1;
 	if (from->err)
 		return fail_with(why, from->err, "the running instance's state of the XDP program cannot be read");
 	ret = load_over(p, s.bound);

@@ -76,8 +76,6 @@ void program_detach(struct program *p);
 /* Maps the mmap-able maps and pins the public ones and the link. Return: 0 or -errno with a reason. */
 int program_publish(struct program *p, const struct fail *why);
 
-#define PROGRAM_TAG 0x676f7270u	/* of its records in a parcel */
-
 /* Everything another process needs to go on with it: link and maps. Attached by a link, not by the dispatcher. */
 void program_save(const struct program *p, struct parcel *to);
 
