@@ -41,7 +41,7 @@ struct vd_meta {
 enum vd_link_reason {
 	VD_REASON_NONE = 0,		/* up */
 	VD_REASON_NOT_CONFIGURED = 1,	/* entry unused */
-	VD_REASON_ADMIN_DOWN = 2,	/* uplink: ip link set down */
+	VD_REASON_ADMIN_DOWN = 2,	/* uplink: ip link set down; port: viaduct link PORT down */
 	VD_REASON_NO_CARRIER = 3,	/* uplink: no carrier */
 	VD_REASON_GONE = 4,		/* uplink: interface removed or moved away */
 	VD_REASON_NOT_CONNECTED = 5,	/* port: no front-end connected */
@@ -49,7 +49,24 @@ enum vd_link_reason {
 	VD_REASON_NO_PAIR = 7,		/* port: no queue pair enabled */
 	VD_REASON_BROKEN = 8,		/* port: rings broken by bad input */
 	VD_REASON_ERROR = 9,		/* uplink: XDP program or sockets lost */
+	VD_REASON_UPLINK = 10,		/* port: link=close, and the uplink's link is down */
 };
+
+/* links: what a port's guest is told of its link. The order is part of the map's format. */
+enum vd_guest_link {
+	VD_GUEST_NONE = 0,	/* nobody is connected */
+	VD_GUEST_UP = 1,
+	VD_GUEST_DOWN = 2,
+	VD_GUEST_UNTOLD = 3,	/* it is down, but there is no way to tell the guest, which thinks it is up */
+};
+
+/* links: what is not on the uplink as viaduct wants it; bits. */
+#define VD_TROUBLE_PROGRAM 1u	/* the XDP program is another, or none */
+#define VD_TROUBLE_CHANNELS 2u	/* there are NIC queues that are not served */
+#define VD_TROUBLE_FILTER 4u	/* guests' addresses are not in the receive filter */
+#define VD_TROUBLE_OFFLOAD 8u	/* VLAN tags are taken out of frames, or filtered */
+#define VD_TROUBLE_MTU 16u	/* frames of the MTU are longer than buffers */
+#define VD_TROUBLE_DEVICE 32u	/* there is a device, but it cannot be used */
 
 /* links[0] is the uplink, links[1 + port] a port. mmap-able, single writer: the control thread. */
 struct vd_link {
@@ -63,7 +80,9 @@ struct vd_link {
 	__u64 heartbeat_ns;	/* CLOCK_MONOTONIC, stored every 100 ms while the daemon lives */
 	__u32 ifindex;		/* uplink: interface index; port: 0 */
 	__u32 pairs;		/* uplink: NIC queues; port: enabled queue pairs */
-	char name[16];		/* interface or port name, NUL-terminated */
+	char name[16];		/* interface (as it is called now) or port name, NUL-terminated */
+	enum vd_guest_link guest;	/* port */
+	__u32 trouble;		/* uplink: VD_TROUBLE_* */
 };
 
 /*
@@ -241,7 +260,7 @@ static __inline __u64 vd_wire_when(__u64 e, __u64 now_ns)
 
 #ifndef __bpf__
 static_assert(sizeof(struct vd_meta) == 16, "metadata is 16 bytes: works native and generic");
-static_assert(sizeof(struct vd_link) == 64, "map format");
+static_assert(sizeof(struct vd_link) == 72, "map format");
 static_assert(sizeof(struct vd_fdb_key) == 8, "map format");
 static_assert(sizeof(struct vd_fdb_value) == 8, "map format");
 static_assert(sizeof(struct vd_steering) == 8 + 2 * VD_INDIRECTION, "map format");

@@ -28,6 +28,8 @@ const char *links_reason_name(enum vd_link_reason reason)
 		return "broken";
 	case VD_REASON_ERROR:
 		return "error";
+	case VD_REASON_UPLINK:
+		return "uplink_down";
 	}
 	return "unknown";
 }
@@ -35,7 +37,8 @@ const char *links_reason_name(enum vd_link_reason reason)
 static bool same(const struct vd_link *a, const struct vd_link *b)
 {
 	return a->up == b->up && a->reason == b->reason && a->speed_mbps == b->speed_mbps && a->duplex == b->duplex &&
-	       a->mtu == b->mtu && a->ifindex == b->ifindex && a->pairs == b->pairs;
+	       a->mtu == b->mtu && a->ifindex == b->ifindex && a->pairs == b->pairs &&
+	       a->guest == b->guest && a->trouble == b->trouble;
 }
 
 /* Stores @want over @l: down before the details, up after them, generation last. */
@@ -50,6 +53,8 @@ static bool store(struct vd_link *l, const struct vd_link *want)
 	WRITE_ONCE(l->mtu, want->mtu);
 	WRITE_ONCE(l->ifindex, want->ifindex);
 	WRITE_ONCE(l->pairs, want->pairs);
+	WRITE_ONCE(l->guest, want->guest);
+	WRITE_ONCE(l->trouble, want->trouble);
 	WRITE_ONCE(l->reason, want->reason);
 	WRITE_ONCE(l->last_change_ns, clock_now());
 	memcpy(l->name, want->name, sizeof(l->name));
@@ -105,6 +110,7 @@ bool links_set_uplink(struct bridge *b, const struct uplink_link *u)
 		.mtu = u->mtu,
 		.ifindex = (uint32_t)u->ifindex,
 		.pairs = b->queues,
+		.trouble = u->trouble,
 	};
 	bool changed;
 

@@ -26,8 +26,19 @@ enum uplink_helper {
 	UPLINK_HELPER_DRIVER,		/* the driver, even where it would not be chosen */
 };
 
+/* How the operator says which device it is. */
+enum uplink_by {
+	UPLINK_BY_NAME,			/* --uplink IFACE */
+	UPLINK_BY_MAC,			/* --uplink mac=MAC: the fast one of those that have it */
+	UPLINK_BY_AUTO,			/* --uplink auto: the one synthetic device, and the fast one enslaved to it */
+};
+
 struct uplink_config {
-	char ifname[IF_NAMESIZE];
+	enum uplink_by by;
+	char ifname[IF_NAMESIZE];	/* by name; otherwise "" */
+	uint8_t mac[6];			/* by MAC */
+	char standby[IF_NAMESIZE];	/* used while the others are away or down, "" = none */
+	bool force;			/* also a device that the host routes through */
 	char name[64];			/* pins go to VD_PIN_ROOT/name */
 	int dead_links;			/* id of the map `links` of an instance known to be dead, 0 = none is known */
 	uint32_t queues;		/* 0 = all channels */
@@ -55,6 +66,7 @@ struct uplink_link {
 	uint8_t mac[6];
 	char name[IF_NAMESIZE];		/* as it is called now */
 	bool xdp_lost;			/* the interface's XDP program is not ours any more */
+	uint32_t trouble;		/* VD_TROUBLE_* */
 };
 
 /* Where the VLAN tags of received frames are. */
