@@ -131,6 +131,53 @@ static void every_option_arrives(void **state)
 	config_free(&c);
 }
 
+static void an_uplink_is_named_by_mac_or_found(void **state)
+{
+	struct config c;
+
+	(void)state;
+	good(&c, ARGS(UP));
+	assert_int_equal(c.uplink.by, UPLINK_BY_NAME);
+	assert_string_equal(c.uplink.standby, "");
+	assert_false(c.uplink.force);
+	config_free(&c);
+	good(&c, ARGS("--uplink", "mac=52:54:00:aB:cd:Ef", "--standby=eth2", "--force", "on"));
+	assert_int_equal(c.uplink.by, UPLINK_BY_MAC);
+	assert_memory_equal(c.uplink.mac, "\x52\x54\x00\xab\xcd\xef", 6);
+	assert_string_equal(c.uplink.ifname, "");
+	assert_string_equal(c.uplink.name, "mac-525400abcdef");
+	assert_string_equal(c.uplink.standby, "eth2");
+	assert_true(c.uplink.force);
+	config_free(&c);
+	good(&c, ARGS("--uplink=auto", "--force=off"));
+	assert_int_equal(c.uplink.by, UPLINK_BY_AUTO);
+	assert_string_equal(c.uplink.ifname, "");
+	assert_string_equal(c.uplink.name, "auto");
+	config_free(&c);
+	good(&c, ARGS("--uplink=mac=02:00:00:00:00:01", "--name", "front"));
+	assert_int_equal(c.uplink.by, UPLINK_BY_MAC);
+	assert_string_equal(c.uplink.name, "front");
+	config_free(&c);
+	bad(ARGS("--uplink", "mac="), "--uplink: '' is not a MAC address: write it like 52:54:00:12:34:56");
+	bad(ARGS("--uplink", "mac=02:00:00:00:00"), "is not a MAC address");
+	bad(ARGS("--uplink", "mac=03:00:00:00:00:01"), "is no device's address");
+	bad(ARGS("--uplink", "mac=00:00:00:00:00:00"), "is no device's address");
+}
+
+static void a_standby_is_another_interface(void **state)
+{
+	struct config c;
+
+	(void)state;
+	good(&c, ARGS(UP, "--standby", "eth2"));
+	assert_string_equal(c.uplink.ifname, "eth1");
+	assert_string_equal(c.uplink.standby, "eth2");
+	config_free(&c);
+	bad(ARGS(UP, "--standby", "eth1"), "--standby: eth1 is the uplink itself: name another interface");
+	bad(ARGS(UP, "--standby", "eth/1"), "--standby: 'eth/1' is not an interface name");
+	bad(ARGS("--standby", "eth1"), "--uplink is missing");
+}
+
 static void every_choice_is_known(void **state)
 {
 	static const struct {
@@ -144,7 +191,7 @@ static void every_choice_is_known(void **state)
 		{ "--queues", "all" }, { "--queues", "256" }, { "--rx-hash", "auto" }, { "--rx-hash", "software" },
 		{ "--numa-node", "auto" }, { "--numa-node", "1" }, { "--rx-hash", "driver" }, { "--tx-checksum", "auto" }, { "--tx-checksum", "software" },
 		{ "--tx-checksum", "driver" }, { "--hw-steer", "on" }, { "--hw-steer", "off" }, { "--busy-poll", "on" },
-		{ "--busy-poll", "off" }, { "--host-port", "on" }, { "--host-port", "off" }, { "--aging", "1000000" },
+		{ "--busy-poll", "off" }, { "--host-port", "on" }, { "--host-port", "off" }, { "--force", "on" }, { "--force", "off" }, { "--aging", "1000000" },
 		{ "--set-channels", "256" }, { "--unknown", "guest=vm1" },
 	};
 	struct config c;
@@ -239,7 +286,7 @@ static void what_is_missing_is_named(void **state)
 static void what_is_unknown_is_named_with_what_is_known(void **state)
 {
 	(void)state;
-	bad(ARGS(UP, PORT, "--que", "4"), "unknown option '--que'; known options: --config, --port, --uplink, --name");
+	bad(ARGS(UP, PORT, "--que", "4"), "unknown option '--que'; known options: --config, --port, --uplink, --standby, --force, --name");
 	bad(ARGS(UP, PORT, "--queuesX=4"), "unknown option '--queuesX'");
 	bad(ARGS(UP, PORT, "eth2"), "unknown argument 'eth2'");
 	bad_port("name=x,socket=/s,queue=4",
@@ -535,6 +582,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(the_defaults_are_these),
 		cmocka_unit_test(every_option_arrives),
+		cmocka_unit_test(an_uplink_is_named_by_mac_or_found),
+		cmocka_unit_test(a_standby_is_another_interface),
 		cmocka_unit_test(every_choice_is_known),
 		cmocka_unit_test(every_key_of_a_port_arrives),
 		cmocka_unit_test(a_relative_socket_path_becomes_absolute),

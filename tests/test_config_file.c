@@ -127,6 +127,34 @@ static void a_file_may_have_no_ports_and_start_with_a_mark(void **state)
 	config_free(&c);
 }
 
+static void a_file_names_the_uplink_in_every_way(void **state)
+{
+	struct config c;
+
+	(void)state;
+	good(&c, "[uplink]\ninterface = mac=02:00:00:00:00:01\nstandby = eth2\nforce = on\n", MORE());
+	assert_int_equal(c.uplink.by, UPLINK_BY_MAC);
+	assert_int_equal(c.uplink.mac[5], 1);
+	assert_string_equal(c.uplink.standby, "eth2");
+	assert_true(c.uplink.force);
+	config_free(&c);
+	good(&c, "[uplink]\nuplink = auto\n", MORE());
+	assert_int_equal(c.uplink.by, UPLINK_BY_AUTO);
+	config_free(&c);
+	good(&c, "[uplink]\ninterface = mac=02:00:00:00:00:01\n", MORE("--uplink", "eth1"));
+	assert_int_equal(c.uplink.by, UPLINK_BY_NAME);
+	assert_string_equal(c.uplink.ifname, "eth1");
+	assert_string_equal(c.uplink.name, "eth1");
+	config_free(&c);
+	good(&c, UPLINK "force = on\n", MORE("--uplink=auto", "--force", "off"));
+	assert_int_equal(c.uplink.by, UPLINK_BY_AUTO);
+	assert_string_equal(c.uplink.ifname, "");
+	assert_false(c.uplink.force);
+	config_free(&c);
+	bad(UPLINK "standby = eth1\n", 0, "--standby: eth1 is the uplink itself");
+	bad("[uplink]\ninterface = mac=1\n", 2, "uplink: '1' is not a MAC address");
+}
+
 static void options_replace_what_the_file_says_and_ports_are_added(void **state)
 {
 	struct config c;
@@ -168,7 +196,7 @@ static void a_list_may_go_on_in_the_next_line(void **state)
 static void errors_name_file_and_line(void **state)
 {
 	(void)state;
-	bad(UPLINK "que = 4\n", 3, "unknown key 'que' in [uplink]; known keys: interface, uplink, name, queues");
+	bad(UPLINK "que = 4\n", 3, "unknown key 'que' in [uplink]; known keys: interface, uplink, standby, force, name, queues");
 	bad(UPLINK "port = name=x\n", 3, "unknown key 'port'");
 	bad(UPLINK "wait = lazy\n", 3, "wait: 'lazy' is not one of adaptive");
 	bad(UPLINK "uplink = eth2\n", 3, "uplink: given twice");
@@ -236,6 +264,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(a_file_says_all_that_the_command_line_can),
 		cmocka_unit_test(a_file_may_have_no_ports_and_start_with_a_mark),
+		cmocka_unit_test(a_file_names_the_uplink_in_every_way),
 		cmocka_unit_test(options_replace_what_the_file_says_and_ports_are_added),
 		cmocka_unit_test(a_list_may_go_on_in_the_next_line),
 		cmocka_unit_test(errors_name_file_and_line),

@@ -26,14 +26,53 @@ bool config_name_ok(const char *name)
 
 /* ---- options ---- */
 
-static int opt_uplink(struct config *c, const struct parse *p, const char *v)
+static int interface(const struct parse *p, const char *v, char out[IF_NAMESIZE])
 {
 	size_t len = strlen(v);
 
 	if (!len || len >= IF_NAMESIZE || strpbrk(v, "/: \t\n"))
 		return parse_wrong(p, "'%s' is not an interface name: `ip link` lists them", v);
-	memcpy(c->uplink.ifname, v, len + 1);
+	memcpy(out, v, len + 1);
 	return 0;
+}
+
+static int uplink_by_mac(struct uplink_config *u, const struct parse *p, const char *v)
+{
+	static const uint8_t zero[6];
+
+	u->by = UPLINK_BY_MAC;
+	if (parse_mac(p, v, u->mac))
+		return -EINVAL;
+	if ((u->mac[0] & 1) || !memcmp(u->mac, zero, 6))
+		return parse_wrong(p, "mac=%s is no device's address: `ip link` shows them", v);
+	return 0;
+}
+
+static int opt_uplink(struct config *c, const struct parse *p, const char *v)
+{
+	struct uplink_config *u = &c->uplink;
+
+	/* The command line replaces what the file says, however that names the device. */
+	memset(u->mac, 0, sizeof(u->mac));
+	u->ifname[0] = 0;
+	if (!strncmp(v, "mac=", 4))
+		return uplink_by_mac(u, p, v + 4);
+	if (!strcmp(v, "auto")) {
+		u->by = UPLINK_BY_AUTO;
+		return 0;
+	}
+	u->by = UPLINK_BY_NAME;
+	return interface(p, v, u->ifname);
+}
+
+static int opt_standby(struct config *c, const struct parse *p, const char *v)
+{
+	return interface(p, v, c->uplink.standby);
+}
+
+static int opt_force(struct config *c, const struct parse *p, const char *v)
+{
+	return parse_on_off(p, v, &c->uplink.force);
 }
 
 static int opt_name(struct config *c, const struct parse *p, const char *v)
@@ -209,7 +248,8 @@ static const struct {
 	const char *name;
 	int (*set)(struct config *c, const struct parse *p, const char *v);
 } options[] = {
-	{ "uplink", opt_uplink },	    { "name", opt_name },
+	{ "uplink", opt_uplink },	    { "standby", opt_standby },
+	{ "force", opt_force },		    { "name", opt_name },
 	{ "queues", opt_queues },	    { "set-channels", opt_set_channels },
 	{ "xdp-mode", opt_xdp_mode },	    { "xdp-attach", opt_xdp_attach },
 	{ "wait", opt_wait },		    { "cpus", opt_cpus },
@@ -225,10 +265,14 @@ void config_help(FILE *f)
 {
 	fprintf(f,
 		"  --uplink IFACE         the NIC; it stays with its kernel driver\n"
+		"           mac=MAC       the best device of those with this address\n"
+		"           auto          the one synthetic device of a hypervisor, or the fast one behind it\n"
+		"  --standby IFACE        used while the uplink's own devices are away or down (none)\n"
+		"  --force on|off         also a device that is not named and that the host routes through (off)\n"
 		"  --config FILE          options and ports from a file: [uplink], [port NAME], KEY = VALUE;\n"
 		"                         the command line's options come first, its ports are added\n"
 		"  --port KEY=VALUE,...   a guest's attachment point, any number of them:\n%s"
-		"  --name NAME            of this instance (the interface's name)\n"
+		"  --name NAME            of this instance (the interface's name, mac-AABBCCDDEEFF or auto)\n"
 		"  --queues N|all         NIC queues to serve (all)\n"
 		"  --set-channels N       give the NIC as many queues, until the end\n"
 		"  --xdp-mode MODE        auto, zerocopy, copy, generic (auto: the best that works)\n"
@@ -393,21 +437,41 @@ static int read_file(struct config *c, const struct parse *p, int argc, char **a
 	return file ? config_file_read(c, file, p->err, p->errlen) : 0;
 }
 
+static int default_name(struct uplink_config *u)
+{
+	const uint8_t *m = u->mac;
+
+	switch (u->by) {
+	case UPLINK_BY_MAC:
+		snprintf(u->name, sizeof(u->name), "mac-%02x%02x%02x%02x%02x%02x", m[0], m[1], m[2], m[3], m[4], m[5]);
+		return 0;
+	case UPLINK_BY_AUTO:
+		snprintf(u->name, sizeof(u->name), "auto");
+		return 0;
+	case UPLINK_BY_NAME:
+		break;
+	}
+	if (!config_name_ok(u->ifname))
+		return -EINVAL;
+	snprintf(u->name, sizeof(u->name), "%s", u->ifname);
+	return 0;
+}
+
 static int check_all(struct config *c, const struct parse *p)
 {
 	struct parse here = *p;
 	int ret = 0;
 
-	if (!*c->uplink.ifname)
+	if (c->uplink.by == UPLINK_BY_NAME && !*c->uplink.ifname)
 		return parse_wrong(p, "--uplink is missing: name the NIC, for example --uplink eth1 (or interface = eth1 "
 				      "in the file of --config)");
-	if (!*c->uplink.name) {
-		here.what = "--name";
-		if (!config_name_ok(c->uplink.ifname))
-			return parse_wrong(&here, "the name of interface '%s' cannot be used as this instance's name: "
-						  "give one with --name", c->uplink.ifname);
-		memcpy(c->uplink.name, c->uplink.ifname, sizeof(c->uplink.ifname));
-	}
+	here.what = "--standby";
+	if (*c->uplink.standby && !strcmp(c->uplink.standby, c->uplink.ifname))
+		return parse_wrong(&here, "%s is the uplink itself: name another interface", c->uplink.standby);
+	here.what = "--name";
+	if (!*c->uplink.name && default_name(&c->uplink))
+		return parse_wrong(&here, "the name of interface '%s' cannot be used as this instance's name: "
+					  "give one with --name", c->uplink.ifname);
 	here.what = "--port";
 	for (unsigned i = 0; i < c->nports && !ret; i++)
 		ret = config_check_socket(&here, c->uplink.name, &c->ports[i]);

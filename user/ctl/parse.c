@@ -112,6 +112,20 @@ int parse_range(const char *v, unsigned max, unsigned *first, unsigned *last)
 	return 0;
 }
 
+int parse_mac(const struct parse *p, const char *v, uint8_t mac[6])
+{
+	bool good = strlen(v) == 17;
+
+	for (int i = 0; i < 6 && good; i++) {
+		const char *at = v + 3 * i;
+		const char pair[3] = { at[0], at[1], 0 };
+
+		good = isxdigit((unsigned char)at[0]) && isxdigit((unsigned char)at[1]) && (at[2] == ':' || i == 5);
+		mac[i] = (uint8_t)strtoul(pair, NULL, 16);
+	}
+	return good ? 0 : parse_wrong(p, "'%s' is not a MAC address: write it like 52:54:00:12:34:56", v);
+}
+
 bool parse_plain_name(const char *v, size_t max)
 {
 	size_t len = strlen(v);

@@ -56,6 +56,9 @@ int parse_amount(const char *v, uint64_t *out);
  */
 int parse_range(const char *v, unsigned max, unsigned *first, unsigned *last);
 
+/* parse_mac() - six bytes in hexadecimal with ':' between them; also a group's, or zeros. Return: 0 or -EINVAL. */
+int parse_mac(const struct parse *p, const char *v, uint8_t mac[6]);
+
 /* parse_plain_name() - letters, digits, '.', '_', '-', 1 to @max of them, no '.' in front. */
 bool parse_plain_name(const char *v, size_t max);
 

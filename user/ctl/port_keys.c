@@ -69,16 +69,8 @@ static int read_mac(const struct parse *p, const char *v, uint8_t m[6])
 {
 	static const uint8_t zero[6];
 
-	if (strlen(v) != 17)
-		return parse_wrong(p, "'%s' is not a MAC address: write it like 52:54:00:12:34:56", v);
-	for (int i = 0; i < 6; i++) {
-		const char *at = v + 3 * i;
-		const char pair[3] = { at[0], at[1], 0 };
-
-		if (!isxdigit((unsigned char)at[0]) || !isxdigit((unsigned char)at[1]) || (at[2] != ':' && i < 5))
-			return parse_wrong(p, "'%s' is not a MAC address: write it like 52:54:00:12:34:56", v);
-		m[i] = (uint8_t)strtoul(pair, NULL, 16);
-	}
+	if (parse_mac(p, v, m))
+		return -EINVAL;
 	if (m[0] & 1)
 		return parse_wrong(p, "'%s' is a multicast address: the second digit of a guest's own must be even", v);
 	if (!memcmp(m, zero, 6))
