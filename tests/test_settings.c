@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is changed at a NIC and put back, on a NIC that the test plays: channels, RSS table, rules, put-off interrupts. */
+/* What is changed at a NIC and put back, on a NIC that the test plays: channels, RSS table, features, rules, put-off interrupts. */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
@@ -18,6 +18,10 @@
 #include "xdp/settings.h"
 
 #define TABLE 16
+#define STRINGS 40		/* features that the kernel knows: two blocks */
+#define RXVLAN 3
+#define FILTER 31
+#define NTUPLE 35
 #define PLACES 8
 
 static struct nic {
@@ -34,6 +38,8 @@ static struct nic {
 	struct ethtool_rx_flow_spec rule[PLACES];
 	bool used[PLACES];
 	unsigned inserted;
+	bool features, has[STRINGS], on[STRINGS], fixed[STRINGS];
+	unsigned feature_sets;
 } nic;
 
 static struct settings s;
@@ -55,6 +61,15 @@ static int fake_open(const struct host_ops *h, const char *path, int flags, mode
 
 	(void)h;
 	return fd < 0 ? -errno : fd;
+}
+
+static int no_open(const struct host_ops *h, const char *path, int flags, mode_t mode)
+{
+	(void)h;
+	(void)path;
+	(void)flags;
+	(void)mode;
+	return -EROFS;
 }
 
 static int fake_mkdir(const struct host_ops *h, const char *path, mode_t mode)
@@ -167,6 +182,50 @@ static int rules(struct ethtool_rxnfc *c)
 	return -EOPNOTSUPP;
 }
 
+static int get_features(struct ethtool_gfeatures *g)
+{
+	memset(g->features, 0, g->size * sizeof(g->features[0]));
+	for (int i = 0; i < STRINGS; i++) {
+		if (nic.has[i] && !nic.fixed[i])
+			g->features[i / 32].available |= 1u << i % 32;
+		if (nic.on[i])
+			g->features[i / 32].active |= 1u << i % 32;
+	}
+	return 0;
+}
+
+static int set_features(const struct ethtool_sfeatures *f)
+{
+	nic.feature_sets++;
+	for (int i = 0; i < STRINGS; i++)
+		if (f->features[i / 32].valid & 1u << i % 32 && nic.has[i] && !nic.fixed[i])
+			nic.on[i] = f->features[i / 32].requested & 1u << i % 32;
+	return 0;
+}
+
+static int features(void *cmd)
+{
+	struct ethtool_sset_info *info = cmd;
+	struct ethtool_gstrings *s = cmd;
+
+	if (!nic.features)
+		return -EOPNOTSUPP;
+	switch (*(uint32_t *)cmd) {
+	case ETHTOOL_GSSET_INFO:
+		info->data[0] = STRINGS;
+		return 0;
+	case ETHTOOL_GSTRINGS:
+		memset(s->data, 0, STRINGS * ETH_GSTRING_LEN);
+		strcpy((char *)s->data + RXVLAN * ETH_GSTRING_LEN, "rx-vlan-hw-parse");
+		strcpy((char *)s->data + FILTER * ETH_GSTRING_LEN, "rx-vlan-filter");
+		strcpy((char *)s->data + NTUPLE * ETH_GSTRING_LEN, "rx-ntuple-filter");
+		return 0;
+	case ETHTOOL_GFEATURES:
+		return get_features(cmd);
+	}
+	return set_features(cmd);
+}
+
 static int fake_ethtool(const struct host_ops *h, const char *ifname, void *cmd)
 {
 	(void)h;
@@ -178,6 +237,11 @@ static int fake_ethtool(const struct host_ops *h, const char *ifname, void *cmd)
 	case ETHTOOL_GRXFHINDIR:
 	case ETHTOOL_SRXFHINDIR:
 		return rss(cmd);
+	case ETHTOOL_GSSET_INFO:
+	case ETHTOOL_GSTRINGS:
+	case ETHTOOL_GFEATURES:
+	case ETHTOOL_SFEATURES:
+		return features(cmd);
 	case ETHTOOL_GRXCLSRLCNT:
 	case ETHTOOL_GRXCLSRLALL:
 	case ETHTOOL_GRXCLSRULE:
@@ -574,6 +638,182 @@ static void a_driver_without_rules_is_asked_once(void **state)
 	close_all();
 }
 
+/* The NIC takes tags out and filters; the rules are off. */
+static void open_features(bool rules)
+{
+	const struct uplink_config cfg = { .hw_steer = rules };
+
+	nic.features = true;
+	nic.has[RXVLAN] = nic.has[FILTER] = nic.has[NTUPLE] = true;
+	open_with(cfg);
+	apply_with(cfg, NULL, 0);
+	assert_false(nic.on[RXVLAN] || nic.on[FILTER]);
+	assert_true(nic.on[NTUPLE] == rules);
+}
+
+static struct nicset_found check(void)
+{
+	return settings_check(&s, "nic", &info);
+}
+
+static void what_nobody_changed_is_not_touched(void **state)
+{
+	(void)state;
+	nic.on[RXVLAN] = nic.on[FILTER] = true;
+	open_features(false);
+	nic.feature_sets = 0;
+	nic.on[NTUPLE] = true;		/* we do not care */
+	assert_false(check().changed);
+	assert_int_equal(nic.feature_sets, 0);
+	close_all();
+	assert_true(nic.on[RXVLAN] && nic.on[FILTER] && nic.on[NTUPLE]);
+}
+
+static void a_feature_that_is_switched_back_is_switched_again(void **state)
+{
+	struct nicset_found found;
+
+	(void)state;
+	nic.on[RXVLAN] = nic.on[FILTER] = true;
+	open_features(true);
+	nic.on[RXVLAN] = true;
+	nic.on[NTUPLE] = false;
+	found = check();
+	assert_true(found.changed && found.repaired);
+	assert_false(nic.on[RXVLAN]);
+	assert_true(nic.on[NTUPLE]);
+	assert_int_equal(info.rxvlan_now, 0);
+	assert_false(check().changed);
+	/* What it was before still counts at the end. */
+	close_all();
+	assert_true(nic.on[RXVLAN] && nic.on[FILTER]);
+	assert_false(nic.on[NTUPLE]);
+	assert_string_equal(get(NOTES), "none");
+}
+
+static void a_feature_that_had_been_right_gets_the_other_tools_wish_at_the_end(void **state)
+{
+	struct nicset_found found;
+
+	(void)state;
+	open_features(false);
+	assert_string_equal(get(NOTES), "none");
+	nic.on[FILTER] = true;
+	found = check();
+	assert_true(found.changed && found.repaired);
+	assert_false(nic.on[FILTER]);
+	assert_string_equal(get(NOTES), "nic rx-vlan-filter 1\n");
+	close_all();
+	assert_true(nic.on[FILTER]);
+	assert_string_equal(get(NOTES), "none");
+}
+
+static void a_feature_that_the_driver_keeps_is_no_change(void **state)
+{
+	(void)state;
+	nic.features = true;
+	nic.has[RXVLAN] = nic.on[RXVLAN] = nic.fixed[RXVLAN] = true;
+	open_with((struct uplink_config){ 0 });
+	apply_with((struct uplink_config){ 0 }, NULL, 0);
+	nic.feature_sets = 0;
+	assert_false(check().changed);
+	assert_int_equal(info.rxvlan_now, 1);
+	assert_int_equal(nic.feature_sets, 0);
+	close_all();
+}
+
+static void what_cannot_be_switched_again_is_told(void **state)
+{
+	struct nicset_found found;
+
+	(void)state;
+	open_features(false);
+	nic.on[RXVLAN] = nic.fixed[RXVLAN] = true;
+	nic.on[FILTER] = true;
+	found = check();
+	assert_true(found.changed);
+	assert_false(found.repaired);
+	assert_false(nic.on[FILTER]);
+	assert_int_equal(info.rxvlan_now, 1);
+	assert_int_equal(info.rxvlan_filter_now, 0);
+	close_all();
+}
+
+static void a_tool_that_does_not_stop_is_left_to_it(void **state)
+{
+	const uint64_t second = 1000000000, at = 100 * second;
+	struct nicset_found found;
+
+	(void)state;
+	open_features(false);
+	for (unsigned i = 0; i < NICSET_REPAIRS; i++) {
+		nic.on[RXVLAN] = true;
+		found = nicset_check(&s.nicset, at + i * second);
+		assert_true(found.changed && found.repaired);
+	}
+	nic.on[RXVLAN] = nic.on[FILTER] = true;
+	found = nicset_check(&s.nicset, at + 10 * second);
+	assert_true(found.changed && !found.repaired);
+	assert_true(nic.on[RXVLAN]);
+	assert_false(nic.on[FILTER]);		/* another feature has its own count */
+	nic.feature_sets = 0;
+	found = nicset_check(&s.nicset, at + 1000 * second);
+	assert_true(found.changed && !found.repaired);
+	assert_int_equal(nic.feature_sets, 0);
+	/* It, or the operator, switched it off: now it is watched again. */
+	nic.on[RXVLAN] = false;
+	assert_false(nicset_check(&s.nicset, at + 1001 * second).changed);
+	nic.on[RXVLAN] = true;
+	found = nicset_check(&s.nicset, at + 1002 * second);
+	assert_true(found.changed && found.repaired);
+	close_all();
+}
+
+static void repairs_that_are_long_ago_do_not_count(void **state)
+{
+	struct nicset_found found;
+	uint64_t at = 1;
+
+	(void)state;
+	open_features(false);
+	for (unsigned i = 0; i < 10 * NICSET_REPAIRS; i++, at += NICSET_REPAIRS_NS / 3) {
+		nic.on[RXVLAN] = true;
+		found = nicset_check(&s.nicset, at);
+		assert_true(found.changed && found.repaired);
+	}
+	close_all();
+}
+
+static void a_change_that_cannot_be_noted_is_left(void **state)
+{
+	struct nicset_found found;
+
+	(void)state;
+	open_features(false);
+	nic.on[RXVLAN] = true;
+	nic.ops.open = no_open;
+	found = check();
+	assert_true(found.changed && !found.repaired);
+	assert_true(nic.on[RXVLAN]);
+	nic.ops.open = fake_open;
+	assert_true(check().repaired);
+	close_all();
+	assert_true(nic.on[RXVLAN]);
+}
+
+static void a_nic_that_does_not_answer_has_not_changed(void **state)
+{
+	(void)state;
+	assert_false(settings_check(&s, "nic", &info).changed);	/* not even applied */
+	open_features(false);
+	nic.on[RXVLAN] = true;
+	nic.features = false;
+	assert_false(check().changed);
+	nic.features = true;
+	assert_true(check().repaired);
+	close_all();
+}
+
 #define t(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -595,6 +835,15 @@ int main(void)
 		t(rules_of_a_dead_instance_go_and_others_stay),
 		t(a_full_table_is_no_reason_to_give_up),
 		t(a_driver_without_rules_is_asked_once),
+		t(what_nobody_changed_is_not_touched),
+		t(a_feature_that_is_switched_back_is_switched_again),
+		t(a_feature_that_had_been_right_gets_the_other_tools_wish_at_the_end),
+		t(a_feature_that_the_driver_keeps_is_no_change),
+		t(what_cannot_be_switched_again_is_told),
+		t(a_tool_that_does_not_stop_is_left_to_it),
+		t(repairs_that_are_long_ago_do_not_count),
+		t(a_change_that_cannot_be_noted_is_left),
+		t(a_nic_that_does_not_answer_has_not_changed),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

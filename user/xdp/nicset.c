@@ -161,6 +161,15 @@ static int note(const struct nicset *s)
 	return 0;
 }
 
+/* What must not change from now on: what is as it is wanted. A driver that does not know it, or keeps it on, is asked no more. */
+static void keep(struct nicset *s, const int want[NICSET_FEATURES])
+{
+	int f;
+
+	for (f = 0; f < NICSET_FEATURES; f++)
+		s->want[f] = s->now[f] == want[f] ? want[f] : -1;
+}
+
 int nicset_apply(struct nicset *s, struct restore *restore, bool ntuple)
 {
 	const int want[NICSET_FEATURES] = { [NICSET_RXVLAN] = 0, [NICSET_RXVLAN_FILTER] = 0, [NICSET_NTUPLE] = ntuple ? 1 : -1 };
@@ -194,7 +203,107 @@ int nicset_apply(struct nicset *s, struct restore *restore, bool ntuple)
 		if (!s->switched[f])
 			restore_forget(restore, key[f]);
 	get_features(s, s->now);
+	keep(s, want);
 	return 0;
+}
+
+static const char *on_off(int value)
+{
+	return value ? "on" : "off";
+}
+
+/* May it be put right once more? */
+static bool may_repair(struct nicset *s, int f, uint64_t now_ns)
+{
+	struct nicset_fight *t = &s->fight[f];
+
+	if (t->left)
+		return false;
+	if (!t->repairs || now_ns - t->since_ns > NICSET_REPAIRS_NS) {
+		t->since_ns = now_ns;
+		t->repairs = 0;
+	}
+	if (t->repairs++ < NICSET_REPAIRS)
+		return true;
+	t->left = true;
+	log_error("%s: another tool switches %s %s again and again, and now it stays so: stop that tool, then ethtool -K %s %s %s",
+		  s->restore->ifname, key[f], on_off(!s->want[f]), s->restore->ifname, feature_name[f], on_off(s->want[f]));
+	return false;
+}
+
+/* A feature that had been right gets what the other tool made of it back at the end. */
+static int note_change(struct nicset *s, int f)
+{
+	int ret;
+
+	if (s->switched[f])
+		return 0;
+	ret = restore_note(s->restore, key[f], s->now[f] ? "1" : "0");
+	if (ret) {
+		log_warn("%s: another tool switched %s %s, and it stays so: cannot write %s: %s", s->restore->ifname, key[f],
+			 on_off(s->now[f]), s->restore->path, strerror(-ret));
+		return ret;
+	}
+	s->before[f] = s->now[f];
+	s->switched[f] = true;
+	return 0;
+}
+
+/* Switches those of @value that may be; the others become -1. */
+static void repair(struct nicset *s, int value[NICSET_FEATURES], uint64_t now_ns)
+{
+	bool any = false;
+	int ret = 0, f;
+
+	for (f = 0; f < NICSET_FEATURES; f++) {
+		if (value[f] < 0)
+			continue;
+		if (!may_repair(s, f, now_ns) || note_change(s, f)) {
+			value[f] = -1;
+			continue;
+		}
+		any = true;
+	}
+	if (!any)
+		return;
+	ret = set_features(s, value);
+	get_features(s, s->now);
+	for (f = 0; f < NICSET_FEATURES; f++)
+		if (value[f] >= 0 && s->now[f] == value[f])
+			log_warn("%s: another tool switched %s %s: switched %s again", s->restore->ifname, key[f],
+				 on_off(!value[f]), on_off(value[f]));
+		else if (value[f] >= 0)
+			log_warn("%s: another tool switched %s %s, and it cannot be switched back%s%s: ethtool -K %s %s %s",
+				 s->restore->ifname, key[f], on_off(!value[f]), ret ? ": " : "", ret ? strerror(-ret) : "",
+				 s->restore->ifname, feature_name[f], on_off(value[f]));
+}
+
+struct nicset_found nicset_check(struct nicset *s, uint64_t now_ns)
+{
+	struct nicset_found found = { 0 };
+	int value[NICSET_FEATURES], f;
+
+	if (!s->restore || get_features(s, s->now))
+		return found;
+	for (f = 0; f < NICSET_FEATURES; f++) {
+		value[f] = -1;
+		if (s->want[f] < 0 || s->now[f] < 0)
+			continue;
+		if (s->now[f] != s->want[f]) {
+			found.changed = true;
+			value[f] = s->want[f];
+		} else if (s->fight[f].left) {
+			s->fight[f] = (struct nicset_fight){ 0 };
+		}
+	}
+	if (!found.changed)
+		return found;
+	repair(s, value, now_ns);
+	found.repaired = true;
+	for (f = 0; f < NICSET_FEATURES; f++)
+		if (s->want[f] >= 0 && s->now[f] >= 0 && s->now[f] != s->want[f])
+			found.repaired = false;
+	return found;
 }
 
 void nicset_restore(struct nicset *s)

@@ -4,6 +4,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/log.h"
 #include "xdp/settings.h"
 
@@ -68,15 +69,30 @@ int settings_apply(struct settings *s, const struct uplink_config *cfg, struct n
 	return 0;
 }
 
-void settings_read(struct settings *s, const char *ifname, struct uplink_info *info)
+static void tell(const struct settings *s, struct uplink_info *info)
 {
-	settings_rename(s, ifname);
-	nicset_read(&s->nicset);
 	info->rxvlan_now = s->nicset.now[NICSET_RXVLAN];
 	info->rxvlan_filter_now = s->nicset.now[NICSET_RXVLAN_FILTER];
 	info->hw_steer = s->hwsteer.on;
 	info->hw_rules = s->hwsteer.count;
 	memcpy(info->hw_steer_why, s->hwsteer.why, sizeof(info->hw_steer_why));
+}
+
+void settings_read(struct settings *s, const char *ifname, struct uplink_info *info)
+{
+	settings_rename(s, ifname);
+	nicset_read(&s->nicset);
+	tell(s, info);
+}
+
+struct nicset_found settings_check(struct settings *s, const char *ifname, struct uplink_info *info)
+{
+	struct nicset_found found;
+
+	settings_rename(s, ifname);
+	found = nicset_check(&s->nicset, clock_now());
+	tell(s, info);
+	return found;
 }
 
 void settings_restore(struct settings *s, const char *ifname)

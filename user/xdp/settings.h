@@ -46,6 +46,16 @@ void settings_rename(struct settings *s, const char *ifname);
 /* What stands there now. @ifname: what the interface is called now. */
 void settings_read(struct settings *s, const char *ifname, struct uplink_info *info);
 
+/**
+ * settings_check() - features that another tool switched back: notice it and switch them again
+ * @ifname: what the interface is called now
+ * @info: gets what stands there now, as from settings_read()
+ *
+ * About once a second and after link messages: a few ethtool requests. Return: see nicset_check(); changed and not
+ * repaired = tags are taken out of frames (or frames filtered, or rules off) until the other tool stops.
+ */
+struct nicset_found settings_check(struct settings *s, const char *ifname, struct uplink_info *info);
+
 /* Puts back all but the channels. @ifname: what the interface is called now, NULL when it is gone. */
 void settings_restore(struct settings *s, const char *ifname);
 
