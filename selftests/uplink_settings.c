@@ -1,8 +1,9 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * Settings of the NIC that are asked for on the command line, on a veth pair in
- * namespaces of its own: channels, put-off interrupts, receive rules. What the
- * driver here cannot do is in tests/test_settings.c. Needs root.
+ * namespaces of its own: channels, put-off interrupts, receive rules; and what
+ * another tool changed there. What the driver here cannot do is in
+ * tests/test_settings.c. Needs root.
  */
 #include <errno.h>
 #include <setjmp.h>
@@ -14,12 +15,17 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
+#include <linux/if_packet.h>
 
 #include "base/log.h"
+#include "xdp/routes.h"
+#include "xdp/settings.h"
+#include "xdp/watch.h"
 #include "xdp_env.h"
 
 #define NOTES "/run/viaduct/t.restore"
@@ -210,6 +216,153 @@ static void a_driver_without_rules_says_so(void **state)
 	assert_false(env_exists(NOTES));
 }
 
+static const struct host_ops *host(void)
+{
+	return host_linux();
+}
+
+static long since_us(const struct timespec *from)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (now.tv_sec - from->tv_sec) * 1000000 + (now.tv_nsec - from->tv_nsec) / 1000;
+}
+
+static void addresses_that_another_tool_took_out_of_the_filter_are_entered_again(void **state)
+{
+	static uint8_t macs[WATCH_MACS][6];
+	const int ifindex = (int)if_nametoindex(ENV_NIC), fd = host()->packet_socket(host(), ifindex, 0);
+	struct timespec from;
+	unsigned missing;
+
+	(void)state;
+	assert_true(fd >= 0);
+	for (unsigned i = 0; i < WATCH_MACS; i++) {
+		/* The last is another guest's in another VLAN. */
+		const uint8_t k = i + 1 < WATCH_MACS ? (uint8_t)(i % 256) : 0, row = i + 1 < WATCH_MACS ? (uint8_t)(i / 256) : 0;
+		const uint8_t mac[6] = { 0x52, 0x54, 0, 0, row, k };
+
+		memcpy(macs[i], mac, 6);
+		assert_int_equal(host()->packet_membership(host(), fd, ifindex, PACKET_MR_UNICAST, mac, true), 0);
+	}
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	assert_int_equal(watch_filter(host(), fd, ifindex, macs, WATCH_MACS, &missing), 0);
+	print_message("%d addresses: %ld us\n", WATCH_MACS, since_us(&from));
+	assert_int_equal(missing, 0);
+	assert_true(env_run("bridge fdb del 52:54:00:00:00:00 dev " ENV_NIC " self && "
+			    "bridge fdb del 52:54:00:00:07:07 dev " ENV_NIC " self"));
+	assert_int_equal(watch_filter(host(), fd, ifindex, macs, WATCH_MACS, &missing), 0);
+	assert_int_equal(missing, 2);
+	assert_true(env_run("bridge fdb show dev " ENV_NIC " | grep -q ^52:54:00:00:00:00"));
+	assert_true(env_run("bridge fdb show dev " ENV_NIC " | grep -q ^52:54:00:00:07:07"));
+	assert_int_equal(watch_filter(host(), fd, ifindex, macs, WATCH_MACS, &missing), 0);
+	assert_int_equal(missing, 0);
+	close(fd);
+	assert_false(env_run("bridge fdb show dev " ENV_NIC " | grep -q ^52:54"));
+}
+
+static void channels_that_another_tool_changed_are_seen(void **state)
+{
+	struct linkmon_dev d = { .ifindex = (int)if_nametoindex(ENV_NIC), .name = ENV_NIC, .rx_queues = 4 };
+	uint32_t fed;
+
+	(void)state;
+	assert_int_equal(watch_channels(host(), &d, &fed), 4);
+	assert_int_equal(fed, 4);
+	assert_true(env_run("ethtool -L " ENV_NIC " rx 2 tx 2"));
+	assert_int_equal(watch_channels(host(), &d, &fed), 2);
+	assert_int_equal(fed, 2);
+	snprintf(d.name, sizeof(d.name), "gone");
+	assert_int_equal(watch_channels(host(), &d, &fed), -ENODEV);
+}
+
+static void routes_of_the_host_are_found(void **state)
+{
+	const int nic = (int)if_nametoindex(ENV_NIC), wire = (int)if_nametoindex(ENV_WIRE);
+	struct routes r;
+
+	(void)state;
+	assert_true(env_run("sysctl -q -w net.ipv6.conf." ENV_NIC ".disable_ipv6=0 net.ipv6.conf." ENV_WIRE ".disable_ipv6=0"));
+	assert_true(env_run("ip -6 route show dev " ENV_NIC " | grep -q ^fe80::/64"));
+	assert_int_equal(routes_read(host(), &r), 0);
+	assert_false(routes_through(&r, nic));
+	assert_true(env_run("ip route add 192.0.2.0/24 dev " ENV_NIC));
+	assert_int_equal(routes_read(host(), &r), 0);
+	assert_true(routes_through(&r, nic));
+	assert_false(routes_through(&r, wire));
+	assert_true(env_run("ip route del 192.0.2.0/24 && ip route add 192.0.2.0/24 dev " ENV_NIC " table 1000"));
+	assert_int_equal(routes_read(host(), &r), 0);
+	assert_false(routes_through(&r, nic));
+	assert_true(env_run("ip -6 route add 2001:db8::/64 dev " ENV_WIRE));
+	assert_int_equal(routes_read(host(), &r), 0);
+	assert_true(routes_through(&r, wire));
+	assert_true(env_run("ip route add 198.51.100.0/24 nexthop dev " ENV_NIC " nexthop dev " ENV_WIRE));
+	assert_int_equal(routes_read(host(), &r), 0);
+	assert_true(routes_through(&r, nic));
+}
+
+static void a_route_by_a_nexthop_object_is_found_or_said_to_be_unknown(void **state)
+{
+	const int nic = (int)if_nametoindex(ENV_NIC);
+	struct routes r;
+
+	(void)state;
+	if (!env_run("ip nexthop add id 7 dev " ENV_NIC " && ip route add 203.0.113.0/24 nhid 7"))
+		skip();
+	assert_int_equal(routes_read(host(), &r), 0);
+	assert_true(routes_through(&r, nic));
+	assert_true(env_run("sysctl -q -w net.ipv4.nexthop_compat_mode=0"));
+	assert_int_equal(routes_read(host(), &r), -ENODATA);
+	assert_true(env_run("sysctl -q -w net.ipv4.nexthop_compat_mode=1"));
+}
+
+static bool rxvlan_is(const char *value)
+{
+	return env_run("ethtool -k " ENV_NIC " | grep -q '^rx-vlan-offload: %s'", value);
+}
+
+static void tag_stripping_that_another_tool_switched_on_is_switched_off_again(void **state)
+{
+	static char text[256];
+	const struct uplink_config cfg = { .ifname = ENV_NIC, .name = "t" };
+	const struct fail why = { text, sizeof(text) };
+	struct settings s = { 0 };
+	struct uplink_info info = { 0 };
+	struct nicset_found found;
+
+	(void)state;
+	assert_true(rxvlan_is("on"));
+	assert_int_equal(settings_open(&s, host(), &cfg, &info, &why), 0);
+	assert_int_equal(settings_apply(&s, &cfg, NULL, 0, &info, &why), 0);
+	assert_true(rxvlan_is("off"));
+	assert_false(settings_check(&s, ENV_NIC, &info).changed);
+	assert_true(env_run("ethtool -K " ENV_NIC " rxvlan on"));
+	found = settings_check(&s, ENV_NIC, &info);
+	assert_true(found.changed && found.repaired);
+	assert_int_equal(info.rxvlan_now, 0);
+	assert_true(rxvlan_is("off"));
+	settings_restore(&s, ENV_NIC);
+	settings_close(&s);
+	assert_true(rxvlan_is("on"));
+	assert_false(env_exists(NOTES));
+}
+
+static void many_routes_are_read_in_time(void **state)
+{
+	struct timespec from;
+	struct routes r;
+
+	(void)state;
+	assert_true(env_run("for i in $(seq 0 255); do for k in $(seq 0 63); do echo route add 10.$i.$k.0/24 dev " ENV_NIC
+			    "; done; done | ip -batch -"));
+	clock_gettime(CLOCK_MONOTONIC, &from);
+	assert_int_equal(routes_read(host(), &r), 0);
+	print_message("%d routes: %ld us\n", 256 * 64, since_us(&from));
+	assert_int_equal(r.n, 1);
+	assert_true(env_run("ip route flush table main"));
+}
+
 #define t(fn) cmocka_unit_test_setup_teardown(fn, setup, teardown)
 
 int main(void)
@@ -221,6 +374,12 @@ int main(void)
 		t(channels_of_an_interface_in_other_hands_are_left_alone),
 		t(with_busy_polling_frames_arrive_and_interrupts_are_put_off_meanwhile),
 		t(a_driver_without_rules_says_so),
+		t(addresses_that_another_tool_took_out_of_the_filter_are_entered_again),
+		t(channels_that_another_tool_changed_are_seen),
+		t(routes_of_the_host_are_found),
+		t(a_route_by_a_nexthop_object_is_found_or_said_to_be_unknown),
+		t(many_routes_are_read_in_time),
+		t(tag_stripping_that_another_tool_switched_on_is_switched_off_again),
 	};
 
 	/* The interfaces of this namespace, not those of the one around it. */

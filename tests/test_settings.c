@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What is changed at a NIC and put back, on a NIC that the test plays: channels, RSS table, features, rules, put-off interrupts. */
+/*
+ * What is changed at a NIC and put back, on a NIC that the test plays: channels,
+ * RSS table, features, rules, put-off interrupts.
+ */
 #include <errno.h>
 #include <fcntl.h>
 #include <setjmp.h>
