@@ -240,8 +240,8 @@ static void addresses_that_another_tool_took_out_of_the_filter_are_entered_again
 	assert_true(fd >= 0);
 	for (unsigned i = 0; i < WATCH_MACS; i++) {
 		/* The last is another guest's in another VLAN. */
-		const uint8_t k = i + 1 < WATCH_MACS ? (uint8_t)(i % 256) : 0, row = i + 1 < WATCH_MACS ? (uint8_t)(i / 256) : 0;
-		const uint8_t mac[6] = { 0x52, 0x54, 0, 0, row, k };
+		const unsigned k = i + 1 < WATCH_MACS ? i : 0;
+		const uint8_t mac[6] = { 0x52, 0x54, 0, 0, (uint8_t)(k / 256), (uint8_t)k };
 
 		memcpy(macs[i], mac, 6);
 		assert_int_equal(host()->packet_membership(host(), fd, ifindex, PACKET_MR_UNICAST, mac, true), 0);
@@ -283,7 +283,8 @@ static void routes_of_the_host_are_found(void **state)
 	struct routes r;
 
 	(void)state;
-	assert_true(env_run("sysctl -q -w net.ipv6.conf." ENV_NIC ".disable_ipv6=0 net.ipv6.conf." ENV_WIRE ".disable_ipv6=0"));
+	assert_true(env_run("sysctl -q -w net.ipv6.conf." ENV_NIC ".disable_ipv6=0 net.ipv6.conf." ENV_WIRE
+			    ".disable_ipv6=0"));
 	assert_true(env_run("ip -6 route show dev " ENV_NIC " | grep -q ^fe80::/64"));
 	assert_int_equal(routes_read(host(), &r), 0);
 	assert_false(routes_through(&r, nic));

@@ -86,7 +86,8 @@ static bool is_synthetic(const struct chooser *c, const struct linkmon_dev *d)
 {
 	char id[64];
 
-	return !*d->kind && d->type == ARPHRD_ETHER && !strcmp(sysfs(c, d, "device/class_id", id, sizeof(id)), NETVSC_CLASS);
+	return !*d->kind && d->type == ARPHRD_ETHER &&
+	       !strcmp(sysfs(c, d, "device/class_id", id, sizeof(id)), NETVSC_CLASS);
 }
 
 /* net_failover's device has no kind, and passes on what its members receive. */

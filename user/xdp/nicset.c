@@ -161,7 +161,7 @@ static int note(const struct nicset *s)
 	return 0;
 }
 
-/* What must not change from now on: what is as it is wanted. A driver that does not know it, or keeps it on, is asked no more. */
+/* From now on what is as it is wanted must stay so. What a driver does not know, or keeps otherwise, it is not asked again. */
 static void keep(struct nicset *s, const int want[NICSET_FEATURES])
 {
 	int f;
@@ -226,8 +226,9 @@ static bool may_repair(struct nicset *s, int f, uint64_t now_ns)
 	if (t->repairs++ < NICSET_REPAIRS)
 		return true;
 	t->left = true;
-	log_error("%s: another tool switches %s %s again and again, and now it stays so: stop that tool, then ethtool -K %s %s %s",
-		  s->restore->ifname, key[f], on_off(!s->want[f]), s->restore->ifname, feature_name[f], on_off(s->want[f]));
+	log_error("%s: another tool switches %s %s again and again, and now it stays so: stop it, then ethtool -K %s %s %s",
+		  s->restore->ifname, key[f], on_off(!s->want[f]), s->restore->ifname, feature_name[f],
+		  on_off(s->want[f]));
 	return false;
 }
 
@@ -240,8 +241,8 @@ static int note_change(struct nicset *s, int f)
 		return 0;
 	ret = restore_note(s->restore, key[f], s->now[f] ? "1" : "0");
 	if (ret) {
-		log_warn("%s: another tool switched %s %s, and it stays so: cannot write %s: %s", s->restore->ifname, key[f],
-			 on_off(s->now[f]), s->restore->path, strerror(-ret));
+		log_warn("%s: another tool switched %s %s, and it stays so: cannot write %s: %s", s->restore->ifname,
+			 key[f], on_off(s->now[f]), s->restore->path, strerror(-ret));
 		return ret;
 	}
 	s->before[f] = s->now[f];
