@@ -83,6 +83,8 @@ struct vd_link {
 	char name[16];		/* interface (as it is called now) or port name, NUL-terminated */
 	enum vd_guest_link guest;	/* port */
 	__u32 trouble;		/* uplink: VD_TROUBLE_* */
+	__u32 moves;		/* uplink: how often it went to another device, or came back */
+	__u32 repairs;		/* uplink: how often something of it was put right */
 };
 
 /*
@@ -260,7 +262,7 @@ static __inline __u64 vd_wire_when(__u64 e, __u64 now_ns)
 
 #ifndef __bpf__
 static_assert(sizeof(struct vd_meta) == 16, "metadata is 16 bytes: works native and generic");
-static_assert(sizeof(struct vd_link) == 72, "map format");
+static_assert(sizeof(struct vd_link) == 80, "map format");
 static_assert(sizeof(struct vd_fdb_key) == 8, "map format");
 static_assert(sizeof(struct vd_fdb_value) == 8, "map format");
 static_assert(sizeof(struct vd_steering) == 8 + 2 * VD_INDIRECTION, "map format");

@@ -435,7 +435,8 @@ static void lost_netlink_messages_lead_to_a_new_picture(void **state)
 
 	(void)state;
 	h.netlink = small_netlink;
-	assert_int_equal(linkmon_open(&h, loop, ENV_NIC, &monitor, &why), 0);
+	assert_int_equal(linkmon_open(&h, loop, &monitor, &why), 0);
+	linkmon_follow(monitor, (int)if_nametoindex(ENV_NIC));
 	env_run("i=0; while [ $i -lt 60 ]; do echo link add dd$i type bridge; i=$((i+1)); done | ip -batch -");
 	env_run("i=20; while [ $i -lt 60 ]; do echo link del dd$i; i=$((i+1)); done | ip -batch -");
 	env_run("ip link set " ENV_WIRE " down");

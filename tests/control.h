@@ -42,7 +42,7 @@ static inline void control_open(struct control *c)
 	guest_must(!worker_init(&c->worker, 0, -1, WAIT_ADAPTIVE), "worker_init");
 	guest_must(!worker_add(&c->worker, c->dp), "worker_add");
 	c->b = (struct bridge){
-		.host = &c->host, .uplink = &uplink, .dp = &c->dp, .queues = 1, .worker = &c->worker, .nworkers = 1,
+		.host = &c->host, .uplink = &uplink, .dp = &c->dp, .queues = 1, .homes = 1, .worker = &c->worker, .nworkers = 1,
 		.loop = loop_create(), .event = note_event, .event_arg = c,
 	};
 	guest_must(c->b.loop, "loop_create");

@@ -53,7 +53,7 @@ static void open_bridge(struct bed *b)
 	b->host = (struct host_ops){ .unix_listen = fake_listen, .unix_connect = fake_connect, .unlink = fake_unlink };
 	guest_must(!nicq_init_memory(&b->q, 64, 128, DP_CHUNK), "nicq_init_memory");
 	b->p = b->b.port[0] = port_create(0, &cfg);
-	b->b.nports = b->b.queues = b->b.nworkers = 1;
+	b->b.nports = b->b.queues = b->b.homes = b->b.nworkers = 1;
 	guest_must(!datapath_create(&b->q, b->flow, &b->b.fdb, b->b.port, 1, 1, &b->dp), "datapath_create");
 	guest_must(!worker_init(&b->worker, 0, -1, WAIT_ADAPTIVE), "worker_init");
 	guest_must(!worker_add(&b->worker, b->dp), "worker_add");

@@ -160,7 +160,8 @@ static void open_with(const struct dev *devs, unsigned n)
 	for (i = 0; i < n; i++)
 		say(RTM_NEWLINK, AF_UNSPEC, 1, &devs[i]);
 	say_done(1);
-	assert_int_equal(linkmon_open(&fake.ops, loop, "nic", &mon, &why), 0);
+	assert_int_equal(linkmon_open(&fake.ops, loop, &mon, &why), 0);
+	assert_int_equal(linkmon_follow(mon, 2), 0);
 	linkmon_on_change(mon, on_change, NULL);
 }
 
@@ -212,15 +213,33 @@ static void the_first_picture_is_the_dump(void **state)
 	assert_int_equal(linkmon_state(mon)->mac[5], 2);
 }
 
-static void an_interface_that_is_not_there_is_refused_by_name(void **state)
+static void an_interface_that_is_not_there_cannot_be_followed(void **state)
 {
 	const struct dev other = { .ifindex = 3, .name = "other" };
 
 	(void)state;
 	say(RTM_NEWLINK, AF_UNSPEC, 1, &other);
 	say_done(1);
-	assert_int_equal(linkmon_open(&fake.ops, loop, "nic", &mon, &why), -ENODEV);
-	assert_non_null(strstr(text, "no interface nic"));
+	assert_int_equal(linkmon_open(&fake.ops, loop, &mon, &why), 0);
+	assert_int_equal(linkmon_follow(mon, 2), -ENODEV);
+	assert_int_equal(linkmon_state(mon)->ifindex, 0);
+}
+
+static void another_interface_can_be_followed_and_none(void **state)
+{
+	const struct dev two[] = { nic, { .ifindex = 3, .name = "other", .mac_end = 3 } };
+
+	(void)state;
+	open_with(two, 2);
+	linkmon_expect_program(mon, 7, false);
+	assert_int_equal(linkmon_follow(mon, 3), 0);
+	assert_string_equal(linkmon_state(mon)->name, "other");
+	assert_int_equal(linkmon_state(mon)->mac[5], 3);
+	assert_false(linkmon_state(mon)->xdp_lost);
+	assert_int_equal(linkmon_follow(mon, 0), 0);
+	assert_int_equal(linkmon_state(mon)->ifindex, 0);
+	assert_false(linkmon_state(mon)->carrier);
+	assert_int_equal(state_changes, 0);
 }
 
 static void a_message_without_a_change_is_no_change(void **state)
@@ -261,7 +280,7 @@ static void carrier_speed_and_name_are_followed(void **state)
 	assert_int_equal(linkmon_state(mon)->ifindex, 2);
 }
 
-static void removal_is_for_ever(void **state)
+static void removal_is_for_ever_until_it_is_followed_again(void **state)
 {
 	(void)state;
 	open_with(&nic, 1);
@@ -274,6 +293,8 @@ static void removal_is_for_ever(void **state)
 	say(RTM_NEWLINK, AF_UNSPEC, 0, &nic);
 	turn();
 	assert_int_equal(linkmon_state(mon)->ifindex, 0);
+	assert_int_equal(linkmon_follow(mon, 2), 0);
+	assert_true(linkmon_state(mon)->carrier);
 }
 
 static void what_a_bridge_says_about_its_port_is_not_about_the_interface(void **state)
@@ -399,7 +420,7 @@ static void a_bond_is_refused_and_its_members_named(void **state)
 
 	(void)state;
 	open_with(devs, 3);
-	assert_int_equal(ifcheck_kind(mon, &c, &why), -EOPNOTSUPP);
+	assert_int_equal(ifcheck_kind(mon, linkmon_uplink(mon), &c, &why), -EOPNOTSUPP);
 	assert_non_null(strstr(text, "eth7, eth8"));
 }
 
@@ -413,7 +434,7 @@ static void a_vlan_device_is_generic_only(void **state)
 
 	(void)state;
 	open_with(devs, 2);
-	assert_int_equal(ifcheck_kind(mon, &c, &why), 0);
+	assert_int_equal(ifcheck_kind(mon, linkmon_uplink(mon), &c, &why), 0);
 	assert_true(c.generic_only);
 	assert_non_null(strstr(c.generic_why, "eth7"));
 }
@@ -500,10 +521,11 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		linkmon_test(the_first_picture_is_the_dump),
-		linkmon_test(an_interface_that_is_not_there_is_refused_by_name),
+		linkmon_test(an_interface_that_is_not_there_cannot_be_followed),
+		linkmon_test(another_interface_can_be_followed_and_none),
 		linkmon_test(a_message_without_a_change_is_no_change),
 		linkmon_test(carrier_speed_and_name_are_followed),
-		linkmon_test(removal_is_for_ever),
+		linkmon_test(removal_is_for_ever_until_it_is_followed_again),
 		linkmon_test(what_a_bridge_says_about_its_port_is_not_about_the_interface),
 		linkmon_test(a_program_that_is_not_ours_is_noticed),
 		linkmon_test(garbage_is_ignored),

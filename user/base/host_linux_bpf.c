@@ -350,6 +350,15 @@ int host_linux_bpf_link_ifindex(const struct host_ops *h, int link)
 	return (int)info.xdp.ifindex;
 }
 
+int host_linux_bpf_link_prog_id(const struct host_ops *h, int link)
+{
+	struct bpf_link_info info = {};
+	uint32_t len = sizeof(info);
+
+	(void)h;
+	return bpf_obj_get_info_by_fd(link, &info, &len) < 0 ? -errno : (int)info.prog_id;
+}
+
 int host_linux_bpf_map_id(const struct host_ops *h, int map)
 {
 	struct bpf_map_info info = {};

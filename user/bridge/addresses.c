@@ -41,7 +41,7 @@ static void take_out(struct bridge *b, struct port *p, uint64_t mac)
 static void steer(struct bridge *b, const struct port *p, const uint8_t addr[MAC_LEN])
 {
 	if (b->cfg.uplink.hw_steer)
-		uplink_hw_steer(b->uplink, addr, p->index % b->queues, true);
+		uplink_hw_steer(b->uplink, addr, p->index % b->homes, true);
 }
 
 static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kind kind)
@@ -65,6 +65,22 @@ static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kin
 	}
 	steer(b, p, addr);
 	return 0;
+}
+
+void addresses_refilter(struct bridge *b)
+{
+	uint8_t addr[MAC_LEN];
+	int ret;
+
+	for (uint32_t i = 0; i < b->nports; i++)
+		for (unsigned k = 0; b->port[i] && k < b->port[i]->nmac; k++) {
+			mac_store(b->port[i]->mac[k], addr);
+			ret = uplink_filter(b->uplink, addr, true);
+			if (ret)
+				log_at(LOG_LEVEL_ERROR, &b->port[i]->learning, "port %s: an address is not in the receive filter: %s",
+				       b->port[i]->cfg.name, strerror(-ret));
+		}
+	addresses_steer(b);
 }
 
 void addresses_steer(struct bridge *b)

@@ -17,4 +17,7 @@
  */
 int announce_rarp(struct bridge *b, struct port *p, const uint8_t mac[6]);
 
+/* The network is to learn anew where every guest is: a frame for each of their addresses, to the wire only. */
+void announce_all(struct bridge *b);
+
 #endif

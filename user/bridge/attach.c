@@ -125,7 +125,7 @@ static bool ran_elsewhere(const struct virtq_config *c)
 /* The worker that polls a tx virtqueue. */
 static struct worker *tx_worker(struct port *p, unsigned index)
 {
-	return bridge_worker_of(p->bridge, (index / 2) % p->bridge->queues);
+	return bridge_worker_of(p->bridge, (index / 2) % p->bridge->homes);
 }
 
 /*

@@ -24,6 +24,7 @@
 #include "bridge/kept.h"
 #include "bridge/links.h"
 #include "bridge/ports.h"
+#include "bridge/replug.h"
 #include "xdp/fail.h"
 
 static void on_learn(struct loop_watch *w, uint32_t events)
@@ -36,8 +37,7 @@ static void on_learn(struct loop_watch *w, uint32_t events)
 		addresses_learn(b);
 }
 
-/* Frames that all ports may have in flight per NIC queue: those that are as long as the MTU fill the ring. */
-static void set_room(struct bridge *b, uint32_t mtu)
+void bridge_set_room(struct bridge *b, uint32_t mtu)
 {
 	const struct uplink_info *info = uplink_info(b->uplink);
 	uint32_t chunk = NICQ_MAX_FRAME(info->chunk), chunks = (mtu + FRAME_OVERHEAD + chunk - 1) / chunk;
@@ -48,9 +48,9 @@ static void set_room(struct bridge *b, uint32_t mtu)
 		WRITE_ONCE(b->dp[i]->room, room);
 }
 
-static void mtu_changed(struct bridge *b, uint32_t mtu)
+void bridge_mtu_changed(struct bridge *b, uint32_t mtu)
 {
-	set_room(b, mtu);
+	bridge_set_room(b, mtu);
 	if (b->host_port)
 		hostport_mtu(b->host_port, mtu);
 	for (uint32_t i = 0; i < b->nports; i++)
@@ -69,10 +69,10 @@ static void on_link(void *arg, const struct uplink_link *l)
 	for (uint32_t i = 0; i < b->queues; i++)
 		WRITE_ONCE(b->dp[i]->uplink_up, u->up);
 	if (u->mtu != mtu)
-		mtu_changed(b, u->mtu);
-	log_info("uplink %s: %s (%s), mtu %u", b->cfg.uplink.ifname, u->up ? "up" : "down",
+		bridge_mtu_changed(b, u->mtu);
+	log_info("uplink %s: %s (%s), mtu %u", u->name, u->up ? "up" : "down",
 		 links_reason_name(u->reason), u->mtu);
-	bridge_event(b, u->up ? "uplink_up" : "uplink_down", b->cfg.uplink.ifname, links_reason_name(u->reason), -1);
+	bridge_event(b, u->up ? "uplink_up" : "uplink_down", u->name, links_reason_name(u->reason), -1);
 	bridge_wake(b);
 }
 
@@ -85,8 +85,8 @@ static void check_queues(struct bridge *b)
 			continue;
 		b->dp[i]->reported_errno = e;
 		if (e && log_at(LOG_LEVEL_WARN, &b->queue_complaints, "uplink %s: sending on NIC queue %u: %s",
-				b->cfg.uplink.ifname, i, strerror(e)))
-			bridge_event(b, "queue_error", b->cfg.uplink.ifname, strerror(e), (int)i);
+				uplink_link(b->uplink)->name, i, strerror(e)))
+			bridge_event(b, "queue_error", uplink_link(b->uplink)->name, strerror(e), (int)i);
 	}
 }
 
@@ -111,22 +111,31 @@ static void on_tick(struct loop_timer *t)
 	loop_timer_set(b->loop, &b->tick, now + BRIDGE_TICK_NS);
 }
 
+int bridge_make_datapath(struct bridge *b, uint32_t queue, uint32_t homes, struct vd_flow *row, struct datapath **out)
+{
+	struct nicq *q = uplink_nicq(b->uplink, queue);
+	int ret;
+
+	*out = NULL;
+	node_prefer(node_of_memory(q->umem));
+	ret = datapath_create(q, row, &b->fdb, NULL, 0, homes, out);
+	node_prefer(NODE_NONE);
+	if (!ret)
+		(*out)->learn_fd = b->learn_fd;
+	return ret;
+}
+
 int bridge_make_datapaths(struct bridge *b, struct vd_flow *flows)
 {
-	b->queues = uplink_queues(b->uplink);
+	b->queues = b->homes = uplink_queues(b->uplink);
 	b->dp = calloc(b->queues, sizeof(*b->dp));
 	if (!b->dp)
 		return -ENOMEM;
 	for (uint32_t i = 0; i < b->queues; i++) {
-		struct vd_flow *flow = &flows[(size_t)i * VD_FLOW_ROW];
-		int ret;
+		int ret = bridge_make_datapath(b, i, b->homes, &flows[(size_t)i * VD_FLOW_ROW], &b->dp[i]);
 
-		node_prefer(node_of_memory(uplink_nicq(b->uplink, i)->umem));
-		ret = datapath_create(uplink_nicq(b->uplink, i), flow, &b->fdb, NULL, 0, b->queues, &b->dp[i]);
-		node_prefer(NODE_NONE);
 		if (ret)
 			return ret;
-		b->dp[i]->learn_fd = b->learn_fd;
 	}
 	return 0;
 }
@@ -150,20 +159,26 @@ static int open_host_port(struct bridge *b)
 	return bridge_join_host(b);
 }
 
+int bridge_make_worker(struct bridge *b, uint32_t i)
+{
+	int ret = worker_init(&b->worker[i], i, b->cfg.cpus ? b->cfg.cpus[i] : -1, b->cfg.wait);
+
+	if (ret)
+		worker_fini(&b->worker[i]);
+	return ret;
+}
+
 int bridge_make_workers(struct bridge *b)
 {
-	uint32_t n = b->cfg.cpus ? b->cfg.ncpus : 1;
+	const uint32_t most = b->cfg.cpus ? b->cfg.ncpus : 1;
 	int ret = 0;
 
-	if (n > b->queues)
-		n = b->queues;	/* a queue has one owner: more workers than queues would have nothing to do */
-	b->worker = calloc(n, sizeof(*b->worker));
+	b->worker = calloc(most, sizeof(*b->worker));
 	if (!b->worker)
 		return -ENOMEM;
-	for (uint32_t i = 0; i < n; i++) {
-		b->worker[i].epfd = b->worker[i].wakefd = -1;
-		b->nworkers++;
-		ret = worker_init(&b->worker[i], i, b->cfg.cpus ? b->cfg.cpus[i] : -1, b->cfg.wait);
+	/* A queue has one owner: more workers than queues would have nothing to do. */
+	for (; b->nworkers < most && b->nworkers < b->queues; b->nworkers++) {
+		ret = bridge_make_worker(b, b->nworkers);
 		if (ret)
 			return ret;
 	}
@@ -211,6 +226,7 @@ void bridge_begin(struct bridge *b)
 {
 	uplink_on_link(b->uplink, on_link, b);
 	on_link(b, uplink_link(b->uplink));	/* the process before may not have seen it change */
+	replug_begin(b);
 	b->tick = (struct loop_timer){ .fn = on_tick, .arg = b };
 	on_tick(&b->tick);
 }
@@ -224,11 +240,11 @@ static int start(struct bridge *b, const struct fail *why)
 		return ret;
 	ret = mcast_open(b->host, uplink_link(b->uplink)->ifindex, uplink_info(b->uplink)->max_frame, &b->mcast);
 	if (ret)
-		return fail_with(why, ret, "cannot receive broadcasts of %s: %s", b->cfg.uplink.ifname,
+		return fail_with(why, ret, "cannot receive broadcasts of %s: %s", uplink_link(b->uplink)->name,
 			    strerror(-ret));
 	ret = bridge_make_datapaths(b, uplink_maps(b->uplink)->flows);
 	if (!ret) {
-		set_room(b, uplink_link(b->uplink)->mtu);
+		bridge_set_room(b, uplink_link(b->uplink)->mtu);
 		links_heartbeat(b, clock_now());
 		ret = bridge_make_workers(b);
 	}

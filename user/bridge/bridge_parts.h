@@ -12,6 +12,10 @@ int bridge_create(const struct host_ops *host, struct loop *loop, const struct b
 		  const struct fail *why);
 /* One per NIC queue. @flows: rows as in the program's map. 0 or -errno. */
 int bridge_make_datapaths(struct bridge *b, struct vd_flow *flows);
+/* That of one NIC queue, without ports; *@out is to be destroyed, NULL or not. @homes: see state.h. 0 or -errno. */
+int bridge_make_datapath(struct bridge *b, uint32_t queue, uint32_t homes, struct vd_flow *row, struct datapath **out);
+/* Worker number @i, which does not run yet. 0 or -errno. */
+int bridge_make_worker(struct bridge *b, uint32_t i);
 /* They have their data paths, and do not run yet. 0 or -errno. */
 int bridge_make_workers(struct bridge *b);
 /* The host's port, open, is given to the data paths and a worker. 0 or -errno. */
@@ -21,6 +25,10 @@ int bridge_tell_queues(struct bridge *b);
 int bridge_start_workers(struct bridge *b);
 /* The file for the positions of packed rings; goes on without. */
 void bridge_open_kept(struct bridge *b);
+/* Frames that all ports may have in flight per NIC queue: those that are as long as the MTU (bytes) fill the ring. */
+void bridge_set_room(struct bridge *b, uint32_t mtu);
+/* That, and all else that depends on it. */
+void bridge_mtu_changed(struct bridge *b, uint32_t mtu);
 /* From here on link changes are followed and the clock ticks. */
 void bridge_begin(struct bridge *b);
 

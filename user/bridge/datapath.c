@@ -43,6 +43,7 @@ const char *datapath_count_name(enum dp_count c)
 		[DP_FROM_PORTS] = "from_this_host",
 		[DP_DROP_RATE] = "rate",
 		[DP_DROP_HEADER] = "bad_header",
+		[DP_DROP_UPLINK] = "device_gone",
 		[DP_DROP_UNFIT] = "other_vlan",
 	};
 
@@ -69,6 +70,22 @@ static void free_port(struct dp_port *d)
 	free(d);
 }
 
+/* Its tx virtqueues whose home this NIC queue is, of @nqueues. */
+static void find_homes(struct datapath *dp, struct dp_port *d, uint32_t nqueues)
+{
+	struct port *p = d->port;
+
+	d->ntx = 0;
+	for (uint32_t i = 0; i < p->pairs; i++) {
+		if (i % nqueues != dp->nicq->id || dp->nicq->id >= nqueues)
+			continue;
+		d->tx[d->ntx++] = (struct dp_tx){
+			.dp = dp, .port = p, .stats = d, .vq = port_txq(p, i), .pair = (uint16_t)i,
+			.last_dst = DP_NO_MAC, .last_dest = DP_TO_UPLINK,
+		};
+	}
+}
+
 static struct dp_port *make_port(struct datapath *dp, struct port *p, uint32_t nqueues)
 {
 	struct dp_port *d = calloc(1, sizeof(*d));
@@ -84,14 +101,7 @@ static struct dp_port *make_port(struct datapath *dp, struct port *p, uint32_t n
 	}
 	for (uint32_t i = 0; i < p->pairs; i++)
 		wait_init(&d->wait[i]);
-	for (uint32_t i = 0; i < p->pairs; i++) {
-		if (i % nqueues != dp->nicq->id)
-			continue;
-		d->tx[d->ntx++] = (struct dp_tx){
-			.dp = dp, .port = p, .stats = d, .vq = port_txq(p, i), .pair = (uint16_t)i,
-			.last_dst = DP_NO_MAC, .last_dest = DP_TO_UPLINK,
-		};
-	}
+	find_homes(dp, d, nqueues);
 	/* What is on its way for the port that had the number before is not for this one. */
 	d->first = d->expected = d->snap_seq = READ_ONCE(dp->flow[p->index].seq);
 	WRITE_ONCE(dp->flow[p->index].consumed, d->expected);
@@ -666,18 +676,56 @@ void datapath_flush_port(struct datapath *dp, struct port *p)
 	drop_waiting(dp, d);
 }
 
-void datapath_del_port(struct datapath *dp, struct port *p)
+void datapath_unplug(struct datapath *dp)
 {
-	struct dp_port *d = dp->port[p->index];
+	for (uint32_t i = 0; i < dp->nport; i++) {
+		struct dp_port *d = dp->port[i];
+
+		if (!d)
+			continue;
+		d->count[DP_DROP_UPLINK] += d->held;
+		drop_waiting(dp, d);
+		for (uint32_t k = 0; k < d->ntx; k++)
+			d->tx[k].need = 0;
+	}
+	if (dp->partial.n)
+		recycle(dp, dp->partial.first.frame);
+	dp->partial.n = 0;
+	dp->need = 0;
+	dp->reconcile_due = false;
+}
+
+/* None of its tx virtqueues is polled. */
+static void deactivate(struct datapath *dp, const struct dp_port *d)
+{
 	uint32_t keep = 0;
 
-	if (!d)
-		return;
-	drop_waiting(dp, d);
 	for (uint32_t i = 0; i < dp->nactive; i++)
 		if (dp->active[i]->stats != d)
 			dp->active[keep++] = dp->active[i];
 	dp->nactive = keep;
+}
+
+void datapath_rehome(struct datapath *dp, struct port *p, uint32_t nqueues)
+{
+	struct dp_port *d = dp->port[p->index];
+
+	if (!d)
+		return;
+	deactivate(dp, d);
+	find_homes(dp, d, nqueues);
+	for (uint32_t i = 0; i < d->ntx; i++)
+		datapath_activate(dp, &d->tx[i]);
+}
+
+void datapath_del_port(struct datapath *dp, struct port *p)
+{
+	struct dp_port *d = dp->port[p->index];
+
+	if (!d)
+		return;
+	drop_waiting(dp, d);
+	deactivate(dp, d);
 	dp->pairs -= p->pairs;
 	dp->port[p->index] = NULL;
 	while (dp->nport && !dp->port[dp->nport - 1])

@@ -63,6 +63,7 @@ enum dp_count {
 	DP_FROM_PORTS,		/* from other ports and the host: delivered, or in a counter of drops */
 	DP_DROP_RATE,		/* beyond its limit */
 	DP_DROP_HEADER,		/* from the host, with a header that is not true of it */
+	DP_DROP_UPLINK,		/* from the wire: it waited in buffers of a device that is not in use any more */
 	DP_DROP_UNFIT,		/* from the wire: its policy changed meanwhile, or a tag hid one of a VLAN that it is not in */
 	DP_COUNTS
 };
@@ -261,6 +262,15 @@ void datapath_del_port(struct datapath *dp, struct port *p);
 
 /* What is on its way to the port goes nowhere: it was let in under another policy. Worker parked. */
 void datapath_flush_port(struct datapath *dp, struct port *p);
+
+/**
+ * datapath_rehome() - another number of NIC queues: which of a port's tx virtqueues are at home here
+ * Control thread, the worker parked.
+ */
+void datapath_rehome(struct datapath *dp, struct port *p, uint32_t nqueues);
+
+/* Nothing of the NIC queue is in its hands any more: it is about to be another. Worker parked. */
+void datapath_unplug(struct datapath *dp);
 
 /* Poll a tx virtqueue from now on. Worker. */
 void datapath_activate(struct datapath *dp, struct dp_tx *tx);

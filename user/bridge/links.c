@@ -38,7 +38,7 @@ static bool same(const struct vd_link *a, const struct vd_link *b)
 {
 	return a->up == b->up && a->reason == b->reason && a->speed_mbps == b->speed_mbps && a->duplex == b->duplex &&
 	       a->mtu == b->mtu && a->ifindex == b->ifindex && a->pairs == b->pairs &&
-	       a->guest == b->guest && a->trouble == b->trouble;
+	       a->guest == b->guest && a->trouble == b->trouble && a->moves == b->moves && a->repairs == b->repairs;
 }
 
 /* Stores @want over @l: down before the details, up after them, generation last. */
@@ -55,6 +55,8 @@ static bool store(struct vd_link *l, const struct vd_link *want)
 	WRITE_ONCE(l->pairs, want->pairs);
 	WRITE_ONCE(l->guest, want->guest);
 	WRITE_ONCE(l->trouble, want->trouble);
+	WRITE_ONCE(l->moves, want->moves);
+	WRITE_ONCE(l->repairs, want->repairs);
 	WRITE_ONCE(l->reason, want->reason);
 	WRITE_ONCE(l->last_change_ns, clock_now());
 	memcpy(l->name, want->name, sizeof(l->name));
@@ -100,7 +102,7 @@ bool links_set_uplink(struct bridge *b, const struct uplink_link *u)
 {
 	struct vd_link *links = uplink_maps(b->uplink)->links;
 	struct vd_link want = {
-		.reason = !u->ifindex  ? VD_REASON_GONE :
+		.reason = !u->ifindex  ? u->trouble & VD_TROUBLE_DEVICE ? VD_REASON_ERROR : VD_REASON_GONE :
 			  u->xdp_lost  ? VD_REASON_ERROR :
 			  !u->admin_up ? VD_REASON_ADMIN_DOWN :
 			  !u->carrier  ? VD_REASON_NO_CARRIER :
@@ -109,13 +111,15 @@ bool links_set_uplink(struct bridge *b, const struct uplink_link *u)
 		.duplex = u->duplex,
 		.mtu = u->mtu,
 		.ifindex = (uint32_t)u->ifindex,
-		.pairs = b->queues,
+		.pairs = b->homes,
 		.trouble = u->trouble,
+		.moves = u->moves,
+		.repairs = u->repairs,
 	};
 	bool changed;
 
 	want.up = want.reason == VD_REASON_NONE;
-	snprintf(want.name, sizeof(want.name), "%s", b->cfg.uplink.ifname);
+	memcpy(want.name, u->name, sizeof(want.name));
 	changed = store(&links[0], &want);
 	if (changed)
 		for (uint32_t i = 0; i < b->nports; i++)

@@ -144,7 +144,7 @@ static int add_to_workers(struct bridge *b, struct port *p)
 
 	bridge_park(b);
 	for (uint32_t i = 0; i < b->queues && !ret; i++)
-		ret = datapath_add_port(b->dp[i], p, b->queues);
+		ret = datapath_add_port(b->dp[i], p, b->homes);
 	if (ret)
 		for (uint32_t i = 0; i < b->queues; i++)
 			datapath_del_port(b->dp[i], p);

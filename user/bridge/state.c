@@ -16,9 +16,9 @@ struct worker *bridge_worker_of(struct bridge *b, uint32_t queue)
 
 struct dp_tx *bridge_tx(struct bridge *b, struct port *p, unsigned pair)
 {
-	struct dp_port *d = b->dp[pair % b->queues]->port[p->index];
+	struct dp_port *d = b->dp[pair % b->homes]->port[p->index];
 
-	return d && pair / b->queues < d->ntx ? &d->tx[pair / b->queues] : NULL;
+	return d && pair / b->homes < d->ntx ? &d->tx[pair / b->homes] : NULL;
 }
 
 void bridge_wake(struct bridge *b)

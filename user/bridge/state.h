@@ -53,8 +53,9 @@ struct bridge {
 	struct port *port[VD_MAX_PORTS];	/* by index; NULL: free */
 	uint32_t nports;		/* highest index of a port, plus one */
 	uint32_t next_port;		/* where to look for a free index: those given back last come last */
-	struct datapath **dp;		/* one per NIC queue */
-	uint32_t queues;
+	struct datapath **dp;		/* one per NIC queue that there is, or was */
+	uint32_t queues;		/* so many */
+	uint32_t homes;			/* NIC queues that there are: tx virtqueue j has its home at j mod this */
 	struct worker *worker;
 	uint32_t nworkers;
 	int learn_fd;

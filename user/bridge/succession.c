@@ -96,7 +96,7 @@ static void save_port(struct port *p, struct parcel *to)
 int bridge_save(struct bridge *b, struct parcel *to, const struct fail *why)
 {
 	struct bridge_saved s = {
-		.queues = b->queues, .next_port = b->next_port, .host_port_wanted = b->cfg.host_port,
+		.queues = b->homes, .next_port = b->next_port, .host_port_wanted = b->cfg.host_port,
 		.host_port = b->host_port != NULL, .moves = b->moves,
 		.started_ns = b->started_ns,
 	};
@@ -148,7 +148,7 @@ int bridge_save_moving(struct bridge *b, struct parcel *to)
 	parcel_put(to, TAG, &b->worker[0].stats.mcast_limited, sizeof(uint64_t));
 	if (b->host_port)
 		from_host_save(b->worker[0].host, to);
-	for (uint32_t i = 0; i < b->queues; i++)
+	for (uint32_t i = 0; i < b->homes; i++)
 		datapath_save(b->dp[i], to);
 	for (uint32_t i = 0; i < b->nports; i++)
 		if (b->port[i])
@@ -207,7 +207,7 @@ static int make_port(struct bridge *b, const struct port_saved *s, struct port *
 	for (unsigned i = 0; i < p->nmac && !ret; i++)
 		ret = fdb_set(&b->fdb, fdb_key(p->policy.key_vlan, p->mac[i]), p->index, clock_now());
 	for (uint32_t i = 0; i < b->queues && !ret; i++)
-		ret = datapath_add_port(b->dp[i], p, b->queues);
+		ret = datapath_add_port(b->dp[i], p, b->homes);
 	*out = p;
 	return ret;
 }

@@ -137,6 +137,19 @@ int worker_add_mcast(struct worker *w, struct mcast *m)
 	return watch_socket(w, mcast_fd(m));
 }
 
+int worker_change_mcast(struct worker *w, struct mcast *m)
+{
+	if (w->mcast)
+		epoll_ctl(w->epfd, EPOLL_CTL_DEL, mcast_fd(w->mcast), NULL);
+	return worker_add_mcast(w, m);
+}
+
+void worker_forget_sockets(struct worker *w)
+{
+	unwatch_sockets(w);
+	w->socket_errors = 0;
+}
+
 int worker_add_host(struct worker *w, int fd)
 {
 	struct epoll_event ev = { .events = EPOLLIN | EPOLLET, .data.ptr = &mark_host };

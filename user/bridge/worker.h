@@ -76,6 +76,11 @@ int worker_add(struct worker *w, struct datapath *dp);
 /* Gives it the uplink's broadcast and multicast (before start). */
 int worker_add_mcast(struct worker *w, struct mcast *m);
 
+/* Another one in its place, at rest: that is parked. Return: 0 or -errno, then its frames are found with the next event. */
+int worker_change_mcast(struct worker *w, struct mcast *m);
+/* The sockets of its NIC queues are about to be closed. At rest. */
+void worker_forget_sockets(struct worker *w);
+
 int worker_start(struct worker *w);
 /* Stops and joins. Harmless when it does not run. */
 void worker_stop(struct worker *w);

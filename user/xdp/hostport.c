@@ -152,16 +152,23 @@ static int attach(const struct hostport *hp, struct hook *hook, int ifindex, boo
 	return 0;
 }
 
-static void detach(const struct hostport *hp, struct hook *hook, int ifindex, bool egress)
+static void take_off(const struct hostport *hp, struct hook *hook, int ifindex, bool egress)
 {
 	int ret = 0;
 
 	if (hook->link >= 0)
 		close(hook->link);
+	hook->link = -1;
 	if (hook->classifier)
 		ret = hp->host->tc_detach(hp->host, ifindex, egress, hook->remove_clsact);
 	if (ret && ret != -ENODEV)
 		log_warn("cannot take the host port's program off interface %d: %s", ifindex, strerror(-ret));
+	hook->classifier = hook->remove_clsact = false;
+}
+
+static void detach(const struct hostport *hp, struct hook *hook, int ifindex, bool egress)
+{
+	take_off(hp, hook, ifindex, egress);
 	if (hook->prog >= 0)
 		close(hook->prog);
 }
@@ -324,6 +331,17 @@ void hostport_close(struct hostport *hp)
 	if (hp->fd >= 0)
 		close(hp->fd);
 	free(hp);
+}
+
+int hostport_move(struct hostport *hp, int uplink_ifindex)
+{
+	int ret;
+
+	aim(hp, 0, 0);
+	take_off(hp, &hp->out, hp->uplink, true);
+	hp->uplink = uplink_ifindex;
+	ret = attach(hp, &hp->out, hp->uplink, true);
+	return ret ? ret : aim(hp, hp->ifindex, hp->uplink);
 }
 
 int hostport_fd(const struct hostport *hp)

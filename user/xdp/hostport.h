@@ -58,6 +58,13 @@ int hostport_ifindex(const struct hostport *hp);
 /* How the programs are attached, for status: "tcx" or "clsact". */
 const char *hostport_hook(const struct hostport *hp);
 
+/**
+ * hostport_move() - the uplink is another interface, or the same one that came back
+ *
+ * Return: 0 or -errno: then guests and host do not reach each other.
+ */
+int hostport_move(struct hostport *hp, int uplink_ifindex);
+
 /* Follows the uplink's MTU (bytes). */
 void hostport_mtu(struct hostport *hp, uint32_t mtu);
 

@@ -55,14 +55,11 @@ static const char *lower_name(const struct linkmon *m, const struct linkmon_dev 
 	return lower ? lower->name : "in another namespace";
 }
 
-int ifcheck_kind(const struct linkmon *m, struct ifcheck *c, const struct fail *why)
+int ifcheck_kind(const struct linkmon *m, const struct linkmon_dev *d, struct ifcheck *c, const struct fail *why)
 {
-	const struct linkmon_dev *d = linkmon_uplink(m);
 	char members[128];
 
 	memset(c, 0, sizeof(*c));
-	if (!d)
-		return fail_with(why, -ENODEV, "the interface is gone");
 	if (d->type == ARPHRD_LOOPBACK || (d->flags & IFF_LOOPBACK))
 		return fail_with(why, -EOPNOTSUPP, "%s is the loopback interface: choose a NIC", d->name);
 	if (d->type != ARPHRD_ETHER)

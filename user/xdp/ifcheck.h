@@ -25,7 +25,7 @@ struct ifcheck {
  * ifcheck_kind() - refuse what AF_XDP cannot serve, and name the device that it can
  * Return: 0 or -EOPNOTSUPP with a reason.
  */
-int ifcheck_kind(const struct linkmon *m, struct ifcheck *c, const struct fail *why);
+int ifcheck_kind(const struct linkmon *m, const struct linkmon_dev *d, struct ifcheck *c, const struct fail *why);
 
 /* Reads driver, channels and the RSS table; an interface without ethtool has one queue. */
 void ifcheck_queues(const struct host_ops *host, const struct linkmon_dev *d, struct ifcheck *c);

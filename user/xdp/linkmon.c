@@ -356,8 +356,8 @@ static bool program_lost(const struct linkmon *m, uint32_t id)
 	return m->program_any ? !id : id != m->program_id;
 }
 
-/* Compares the picture with what was reported last, and reports. */
-static void report(struct linkmon *m)
+/* Compares the picture with what was seen last. Return: it is another. */
+static bool look(struct linkmon *m)
 {
 	const struct linkmon_dev *d = linkmon_uplink(m);
 	struct uplink_link now;
@@ -381,6 +381,13 @@ static void report(struct linkmon *m)
 	changed = memcmp(&now, &m->state, sizeof(now));
 	m->touched = m->read_speed = false;
 	memcpy(&m->state, &now, sizeof(now));
+	return changed;
+}
+
+static void report(struct linkmon *m)
+{
+	const bool changed = look(m);
+
 	if (m->fn)
 		m->fn(m->arg, changed);
 }
@@ -440,18 +447,19 @@ static int first_picture(struct linkmon *m)
 	return ret;
 }
 
-static int find_uplink(struct linkmon *m, const char *ifname)
+int linkmon_follow(struct linkmon *m, int ifindex)
 {
-	unsigned i;
+	const bool there = ifindex && find(m, ifindex);
 
-	for (i = 0; i < m->ndevs; i++)
-		if (!strcmp(m->devs[i].name, ifname))
-			m->ifindex = m->devs[i].ifindex;
-	return m->ifindex ? 0 : -ENODEV;
+	m->ifindex = there ? ifindex : 0;
+	m->program_id = 0;
+	m->state.xdp_lost = false;
+	m->read_speed = true;
+	look(m);
+	return there || !ifindex ? 0 : -ENODEV;
 }
 
-int linkmon_open(const struct host_ops *host, struct loop *loop, const char *ifname, struct linkmon **out,
-		 const struct fail *why)
+int linkmon_open(const struct host_ops *host, struct loop *loop, struct linkmon **out, const struct fail *why)
 {
 	struct linkmon *m = calloc(1, sizeof(*m));
 	int ret;
@@ -471,13 +479,7 @@ int linkmon_open(const struct host_ops *host, struct loop *loop, const char *ifn
 		fail_with(why, ret, "cannot read the interfaces: %s", strerror(-ret));
 		goto err;
 	}
-	ret = find_uplink(m, ifname);
-	if (ret) {
-		fail_with(why, ret, "no interface %s in this network namespace (ip link show)", ifname);
-		goto err;
-	}
-	m->read_speed = true;
-	report(m);
+	look(m);
 	m->watch = (struct loop_watch){ .fd = m->fd, .fn = on_readable, .arg = m };
 	ret = loop_add(loop, &m->watch, EPOLLIN);
 	if (ret) {

@@ -33,14 +33,21 @@ struct linkmon_dev {
 struct linkmon;
 
 /**
- * linkmon_open() - take the first picture and watch for changes
- * @ifname: the uplink
+ * linkmon_open() - take the first picture and watch for changes; nothing is the uplink yet
  *
- * Return: 0 or -errno with a reason (-ENODEV: no such interface).
+ * Return: 0 or -errno with a reason.
  */
-int linkmon_open(const struct host_ops *host, struct loop *loop, const char *ifname, struct linkmon **out,
-		 const struct fail *why);
+int linkmon_open(const struct host_ops *host, struct loop *loop, struct linkmon **out, const struct fail *why);
 void linkmon_close(struct linkmon *m);
+
+/**
+ * linkmon_follow() - this interface is the uplink from now on
+ * @ifindex: 0 = there is none
+ *
+ * Its state is there when it returns; nobody is told. Which program is expected on it has to be said anew.
+ * Return: 0, or -ENODEV: there is no such interface, then there is no uplink.
+ */
+int linkmon_follow(struct linkmon *m, int ifindex);
 
 /* The uplink's entry; NULL when it is gone. */
 const struct linkmon_dev *linkmon_uplink(const struct linkmon *m);

@@ -135,6 +135,11 @@ int mcast_open(const struct host_ops *host, int ifindex, uint32_t max_frame, str
 	return 0;
 }
 
+void mcast_continue(struct mcast *m, const struct mcast *past)
+{
+	m->stats = past->stats;
+}
+
 void mcast_save(const struct mcast *m, struct parcel *to)
 {
 	parcel_put(to, TAG, &m->slot_size, sizeof(m->slot_size));

@@ -24,6 +24,9 @@ struct mcast;
 int mcast_open(const struct host_ops *host, int ifindex, uint32_t max_frame, struct mcast **out);
 void mcast_close(struct mcast *m);
 
+/* What @past has counted is counted on. Nobody uses either. */
+void mcast_continue(struct mcast *m, const struct mcast *past);
+
 /* For another process: the socket. Then, once the worker stands still, where it is in the ring. */
 void mcast_save(const struct mcast *m, struct parcel *to);
 void mcast_save_position(const struct mcast *m, struct parcel *to);

@@ -62,6 +62,7 @@ struct nicq_stats {
 	uint64_t rx_packets, rx_bytes;	/* descriptors: a frame in pieces counts several times */
 	uint64_t tx_packets, tx_bytes;
 	uint64_t tx_wakeups, tx_errors;	/* sendto() calls; those that failed for good */
+	uint64_t tx_device_gone;	/* given to the kernel to be sent, but the device went before it said they were */
 	uint64_t rx_invalid;		/* descriptors we could not use */
 	int last_errno;			/* why the last send failed, positive; 0 = it did not */
 };

@@ -250,24 +250,62 @@ static void fds_close(struct program *p)
 	}
 }
 
+/* Another program, of this process and for this interface, over the maps that are there. */
+static int load_over(struct program *p, bool bound)
+{
+	const struct host_bpf_fds old = p->fds;
+	struct host_bpf_spec spec;
+	int ret;
+
+	make_spec(p, bound, &spec);
+	memset(spec.sizes, 0, sizeof(spec.sizes));	/* theirs */
+	for (int i = 0; i < PROGRAM_MAPS; i++)
+		spec.reuse[i] = (struct host_bpf_reuse){ map_name[i], old.map[i] };
+	ret = p->host->bpf_load(p->host, &spec, &p->fds);
+	if (ret) {
+		p->fds = old;
+		return ret;
+	}
+	if (old.prog >= 0)
+		close(old.prog);
+	for (int i = 0; i < PROGRAM_MAPS; i++)
+		close(old.map[i]);
+	return 0;
+}
+
+/* With maps of its own, until they are published; then over those. */
+static int load_one(struct program *p, bool bound)
+{
+	struct host_bpf_spec spec;
+	int ret;
+
+	if (p->maps.links) {
+		ret = load_over(p, bound);
+	} else {
+		fds_close(p);
+		make_spec(p, bound, &spec);
+		ret = p->host->bpf_load(p->host, &spec, &p->fds);
+	}
+	if (ret)
+		return ret;
+	p->bound = bound;
+	p->bound_to = bound ? p->ifindex : 0;
+	return 0;
+}
+
 /* The program that suits the mode. One for the device alone is no good in generic mode, and may be refused. */
 static int load(struct program *p, uint32_t mode)
 {
 	bool bound = p->want_bound && mode == XDP_ATTACHED_DRV;
-	struct host_bpf_spec spec;
 	int ret;
 
-	if (p->fds.prog >= 0 && p->bound == bound)
+	if (p->fds.prog >= 0 && p->bound == bound && (!bound || p->bound_to == p->ifindex))
 		return 0;
-	fds_close(p);
-	make_spec(p, bound, &spec);
-	ret = p->host->bpf_load(p->host, &spec, &p->fds);
+	ret = load_one(p, bound);
 	if (ret && bound) {
-		p->want_bound = bound = false;
-		make_spec(p, false, &spec);
-		ret = p->host->bpf_load(p->host, &spec, &p->fds);
+		p->want_bound = false;
+		ret = load_one(p, false);
 	}
-	p->bound = bound;
 	return ret;
 }
 
@@ -278,7 +316,7 @@ static int attach_link(struct program *p, uint32_t mode, const struct fail *why)
 
 	if (ret)
 		return load_failed(ret, why);
-	if (adopt_link(p, mode))
+	if (!p->maps.links && adopt_link(p, mode))
 		return 0;
 	if (attached_id(p, NULL))
 		return busy(p, why);
@@ -341,6 +379,82 @@ void program_detach(struct program *p)
 	p->id = 0;
 }
 
+void program_leave(struct program *p, struct program_link *to)
+{
+	*to = (struct program_link){
+		.ifindex = p->ifindex, .link = p->link, .mode = p->mode, .id = p->id, .pinned = p->pinned,
+		.adopted = p->adopted,
+	};
+	p->link = -1;
+	p->ifindex = 0;
+	p->mode = p->id = 0;
+	p->pinned = p->adopted = false;
+}
+
+void program_return(struct program *p, const struct program_link *from)
+{
+	char path[192];
+
+	p->ifindex = from->ifindex;
+	p->link = from->link;
+	p->mode = from->mode;
+	p->id = from->id;
+	p->adopted = from->adopted;
+	/* What was tried meanwhile may have taken the pin's place. */
+	p->pinned = !p->host->bpf_pin(p->host, p->link, pin_path(p, "link", path, sizeof(path)));
+}
+
+void program_link_close(struct program *p, struct program_link *l)
+{
+	const struct program there = { .host = p->host, .ifindex = l->ifindex };
+	char path[192];
+
+	if (l->pinned && !p->pinned)
+		p->host->unlink(p->host, pin_path(p, "link", path, sizeof(path)));
+	if (l->link >= 0)
+		close(l->link);
+	l->link = -1;
+	wait_detached(&there, l->id);
+}
+
+bool program_intact(const struct program *p)
+{
+	if (p->link < 0)
+		return true;
+	return p->host->bpf_link_ifindex(p->host, p->link) == p->ifindex &&
+	       p->host->bpf_link_prog_id(p->host, p->link) == (int)p->id;
+}
+
+int program_repair(struct program *p, const struct fail *why)
+{
+	const uint32_t mode = p->mode;
+	struct program_link broken;
+	char path[192];
+	int ret = load(p, mode);
+
+	if (ret)
+		return load_failed(ret, why);
+	if (p->host->bpf_link_ifindex(p->host, p->link) == p->ifindex)
+		ret = program_replace(p);
+	else
+		ret = -ENOLINK;
+	if (!ret)
+		return 0;
+	program_leave(p, &broken);
+	p->ifindex = broken.ifindex;
+	ret = attach_link(p, mode, why);
+	if (ret) {
+		program_return(p, &broken);
+		return ret;
+	}
+	p->mode = mode;
+	p->id = attached_id(p, NULL);
+	p->pinned = !p->host->bpf_pin(p->host, p->link, pin_path(p, "link", path, sizeof(path)));
+	broken.id = 0;		/* nothing of it is there any more, and the new one may have the number */
+	program_link_close(p, &broken);
+	return 0;
+}
+
 static void *map_map(struct program *p, enum program_map map, size_t len)
 {
 	long page = sysconf(_SC_PAGESIZE);
@@ -369,15 +483,16 @@ static int map_maps(struct program *p, const struct fail *why)
 int program_publish(struct program *p, const struct fail *why)
 {
 	const struct host_ops *host = p->host;
+	const bool first = !p->maps.links;
 	char path[192];
 	int ret, i;
 
-	ret = map_maps(p, why);
+	ret = first ? map_maps(p, why) : 0;
 	if (ret)
 		return ret;
 	/* Alive before anybody can see it. */
 	p->maps.links[0].heartbeat_ns = clock_now();
-	for (i = 0; i < PROGRAM_PINNED; i++) {
+	for (i = 0; first && i < PROGRAM_PINNED; i++) {
 		ret = host->bpf_pin(host, p->fds.map[i], pin_path(p, map_name[i], path, sizeof(path)));
 		if (ret)
 			return fail_with(why, ret, "cannot pin %s: %s", path, strerror(-ret));
@@ -412,28 +527,6 @@ void program_save(const struct program *p, struct parcel *to)
 		parcel_put_fd(to, TAG, p->fds.map[i]);
 }
 
-/* Our own program over the maps that are there. */
-static int load_over(struct program *p, bool bound)
-{
-	const struct host_bpf_fds old = p->fds;
-	struct host_bpf_spec spec;
-	int ret;
-
-	make_spec(p, bound, &spec);
-	memset(spec.sizes, 0, sizeof(spec.sizes));	/* theirs */
-	for (int i = 0; i < PROGRAM_MAPS; i++)
-		spec.reuse[i] = (struct host_bpf_reuse){ map_name[i], old.map[i] };
-	ret = p->host->bpf_load(p->host, &spec, &p->fds);
-	if (ret) {
-		p->fds = old;
-		return ret;
-	}
-	for (int i = 0; i < PROGRAM_MAPS; i++)
-		close(old.map[i]);
-	p->bound = bound;
-	return 0;
-}
-
 int program_adopt(struct program *p, const struct host_ops *host, int ifindex, struct parcel *from,
 		  const struct fail *why)
 {
@@ -457,12 +550,12 @@ int program_adopt(struct program *p, const struct host_ops *host, int ifindex, s
 		p->fds.map[i] = i < PROGRAM_MAPS ? parcel_get_fd(from, TAG) : -1;
 	if (from->err)
 		return fail_with(why, from->err, "the running instance's state of the XDP program cannot be read");
-	ret = load_over(p, s.bound);
-	if (ret && s.bound)
-		ret = load_over(p, false);
+	ret = map_maps(p, why);
 	if (ret)
-		return load_failed(ret, why);
-	return map_maps(p, why);
+		return ret;
+	p->want_bound = s.bound;
+	ret = load(p, p->mode);
+	return ret ? load_failed(ret, why) : 0;
 }
 
 int program_replace(struct program *p)

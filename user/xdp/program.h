@@ -34,12 +34,13 @@ struct program {
 	const struct host_ops *host;
 	char dir[128];			/* VD_PIN_ROOT/name */
 	int ifindex;
-	uint32_t queues;		/* NIC queues the maps are made for; set before program_attach() */
+	uint32_t queues;		/* NIC queues the maps are made for, the most there can be; set before program_attach() */
 	enum uplink_attach attach;
 	uint32_t mode;			/* XDP_ATTACHED_DRV or XDP_ATTACHED_SKB; 0 = not attached */
 	uint32_t id;			/* program id on the interface */
 	bool want_bound;		/* native mode: try the program that is bound to the device first */
 	bool bound;			/* it is the one that is loaded */
+	int bound_to;			/* to which interface */
 	bool adopted;			/* the link is a dead instance's */
 	bool pinned;
 	int link;			/* bpf_link, -1 with the dispatcher */
@@ -47,6 +48,13 @@ struct program {
 	struct uplink_maps maps;
 	int links_id;			/* of the map `links`, once it is published */
 	size_t map_len[PROGRAM_MAPS];
+};
+
+/* An attachment that is another device's now, or nobody's. */
+struct program_link {
+	int ifindex, link;
+	uint32_t mode, id;
+	bool pinned, adopted;
 };
 
 /**
@@ -70,10 +78,35 @@ int program_check(const struct program *p, const struct fail *why);
  */
 int program_attach(struct program *p, uint32_t mode, const struct fail *why);
 
+/**
+ * program_leave() - free to be attached to another interface, while it stays on this one
+ * @to: gets the attachment; program_link_close() ends it, program_return() takes it back
+ *
+ * Attached by a link, not by the dispatcher, and published.
+ */
+void program_leave(struct program *p, struct program_link *to);
+void program_return(struct program *p, const struct program_link *from);
+/* Takes the program off an interface that was left, and waits until it is. Without another attachment the pin goes, too. */
+void program_link_close(struct program *p, struct program_link *l);
+
+/**
+ * program_intact() - is it still our program that runs on the interface?
+ *
+ * Cheap: asks the link. With the dispatcher always true. Return: false when somebody detached or replaced it.
+ */
+bool program_intact(const struct program *p);
+
+/**
+ * program_repair() - put it back where somebody detached or replaced it
+ *
+ * The sockets go on. Return: 0 or -errno with a reason (-EBUSY: another program is there).
+ */
+int program_repair(struct program *p, const struct fail *why);
+
 /* Takes the program off the interface, and waits until it is. The maps stay, so program_attach() may follow. */
 void program_detach(struct program *p);
 
-/* Maps the mmap-able maps and pins the public ones and the link. Return: 0 or -errno with a reason. */
+/* Maps the mmap-able maps and pins the public ones and the link; later the link only. Return: 0 or -errno with a reason. */
 int program_publish(struct program *p, const struct fail *why);
 
 /* Everything another process needs to go on with it: link and maps. Attached by a link, not by the dispatcher. */

@@ -18,7 +18,7 @@ int settings_open(struct settings *s, const struct host_ops *host, const struct 
 {
 	int ret;
 
-	restore_open(&s->restore, host, cfg->ifname, cfg->name);
+	restore_open(&s->restore, host, cfg->ifname, cfg->notes[0] ? cfg->notes : cfg->name);
 	info->channels = "";
 	ret = channels_apply(&s->channels, &s->restore, cfg->set_channels, why);
 	if (ret)

@@ -34,6 +34,7 @@ enum uplink_by {
 };
 
 struct uplink_config {
+	char notes[80];			/* private: names the file for a device's settings, "" = @name does */
 	enum uplink_by by;
 	char ifname[IF_NAMESIZE];	/* by name; otherwise "" */
 	uint8_t mac[6];			/* by MAC */
@@ -67,6 +68,9 @@ struct uplink_link {
 	char name[IF_NAMESIZE];		/* as it is called now */
 	bool xdp_lost;			/* the interface's XDP program is not ours any more */
 	uint32_t trouble;		/* VD_TROUBLE_* */
+	bool standby;			/* the device in use is the slow one */
+	uint32_t moves;			/* to another device, or back to one that had gone */
+	uint32_t repairs;
 };
 
 /* Where the VLAN tags of received frames are. */
@@ -74,6 +78,16 @@ enum uplink_tags {
 	UPLINK_TAGS_INLINE,		/* in the frame, as on the wire */
 	UPLINK_TAGS_RESTORED,		/* the driver takes them out, the program puts them back */
 	UPLINK_TAGS_LOST,		/* the driver takes them out, or may */
+};
+
+/* What another tool may do to the device, and we undo. */
+enum uplink_repair {
+	UPLINK_REPAIR_PROGRAM,		/* the XDP program was detached or replaced */
+	UPLINK_REPAIR_CHANNELS,		/* the number of NIC queues is another */
+	UPLINK_REPAIR_MTU,		/* buffers are longer now */
+	UPLINK_REPAIR_OFFLOAD,		/* VLAN tags are left in frames again */
+	UPLINK_REPAIR_FILTER,		/* guests' addresses are in the receive filter again */
+	UPLINK_REPAIRS
 };
 
 /* What status shows. */
@@ -107,6 +121,8 @@ struct uplink_info {
 	bool allmulti;
 	uint32_t filter_entries;	/* guest addresses entered in the NIC's receive filter */
 	int xdp_prog_id;
+	char trouble_why[256];		/* of the last thing that could not be put right, "" = there is none */
+	uint32_t repaired[UPLINK_REPAIRS];
 	int links_id;			/* of the map `links` */
 };
 
@@ -117,6 +133,16 @@ struct uplink_maps {
 	struct vd_limit *limits;	/* VD_MAX_PORTS */
 	uint64_t *wire;			/* VD_WIRE_SLOTS */
 	struct vd_config *config;
+};
+
+/* Who uses the NIC queues of an uplink whose device may change. */
+struct uplink_user {
+	/* Nobody may use the NIC queues from its return on: another device's take their place. */
+	void (*pause)(void *arg);
+	/* They are as uplink_queues() and uplink_nicq() say, and may be used. @device: there is one. */
+	void (*changed)(void *arg, bool device);
+	/* Something happened that a person may want to know of. */
+	void (*event)(void *arg, const char *event, const char *detail);
 };
 
 struct uplink;
@@ -167,6 +193,17 @@ const struct uplink_info *uplink_info(struct uplink *u);	/* re-reads rxvlan and 
 const struct uplink_link *uplink_link(const struct uplink *u);
 /* Link changes (netlink, debounced to real changes of state), and XDP program detached by somebody else. */
 void uplink_on_link(struct uplink *u, void (*fn)(void *arg, const struct uplink_link *l), void *arg);
+
+/**
+ * uplink_set_user() - from now on the uplink looks for the best device by itself, and keeps it in order
+ * @user: called from the loop; NULL: no longer
+ *
+ * Before that it stays with the device it has, whatever becomes of that.
+ */
+void uplink_set_user(struct uplink *u, const struct uplink_user *user, void *arg);
+
+/* How many NIC queues there may ever be. */
+uint32_t uplink_most_queues(const struct uplink *u);
 
 /**
  * uplink_check_vlans() - can there be ports with VLANs of their own?

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What uplink.c and uplink_move.c share. Private to them. */
+/* What uplink.c, uplink_device.c, uplink_follow.c and uplink_move.c share. Private to them. */
 #ifndef VIADUCT_XDP_UPLINK_INTERNAL_H
 #define VIADUCT_XDP_UPLINK_INTERNAL_H
 
@@ -12,38 +12,113 @@
 #include "xdp/settings.h"
 #include "xdp/uplink.h"
 
+/* An interface with all that is ours on it, but for the program, which is the uplink's. */
+struct uplink_device {
+	int ifindex;
+	char name[IF_NAMESIZE];		/* as it was called when it was opened */
+	struct uplink_info info;
+	struct helpers helpers;
+	struct settings settings;
+	struct nicq *nicq;		/* [nopen]; empty while they are the uplink's */
+	uint32_t nopen;			/* sockets that are set up */
+	int filter_fd;			/* holds the receive filter entries, sends uplink_send()'s; receives nothing */
+	struct program_link link;	/* once it is left */
+};
+
+/* How often something was put right, so that we do not fight another tool for ever. */
+struct uplink_patience {
+	uint64_t since_ns;
+	unsigned times;
+};
+
 struct uplink {
 	const struct host_ops *host;
 	struct uplink_config cfg;
 	struct uplink_info info;
+	struct uplink_link link;	/* as it was told last */
 	struct linkmon *linkmon;
 	struct program program;
-	struct settings settings;
-	struct nicq *nicq;		/* [info.queues] */
-	uint32_t nopen;			/* nicqs that are set up */
-	int filter_fd;			/* holds the receive filter entries, sends uplink_send()'s; receives nothing */
+	struct uplink_device *dev;	/* in use; NULL = none */
+	struct nicq *nicq;		/* [most]: what data paths use. Without a socket each is memory */
 	uint8_t host_mac[UPLINK_HOST_MACS][6];
 	unsigned nhost;
+	uint32_t most;			/* NIC queues that there may be */
 	int cpus;			/* possible CPUs: values of a per-CPU map entry */
 	struct vd_stats *percpu;	/* [cpus] */
-	uint32_t warned_mtu;
-	struct helpers helpers;
 	void (*on_link)(void *arg, const struct uplink_link *l);
 	void *on_link_arg;
+	/* uplink_follow.c */
+	struct loop *loop;
+	struct loop_timer timer;
+	const struct uplink_user *user;	/* NULL: the device stays */
+	void *user_arg;
+	char last_name[IF_NAMESIZE];	/* of the device in use, or of the last one */
+	uint32_t trouble;		/* VD_TROUBLE_* */
+	uint64_t retry_ns, backoff_ns;	/* a device that cannot be used is tried again then */
+	uint64_t better_ns;		/* since when a better device than that in use is up */
+	uint64_t opened_ns;		/* when the one in use was opened; */
+	bool was_up;			/* and it was up since */
+	uint64_t looked_ns;		/* for changes that nobody announces */
+	bool following;			/* in uplink_follow() */
+	bool standby;			/* the device in use is one */
+	uint32_t moves, repaired[UPLINK_REPAIRS];
+	char trouble_why[256];
+	struct uplink_patience patience[UPLINK_REPAIRS];
 };
 
 /**
- * uplink_look() - what can be known of the interface without a change to it
- * @c: filled
+ * uplink_look() - the link monitor, and what does not depend on a device
  *
  * Return: 0 or -errno with a reason.
  */
-int uplink_look(struct uplink *u, struct loop *loop, struct ifcheck *c, const struct fail *why);
+int uplink_look(struct uplink *u, struct loop *loop, const struct fail *why);
+
+/* Room for all NIC queues that there may be, none of them there. The program has said how many. 0 or -ENOMEM. */
+int uplink_make_nicqs(struct uplink *u);
+
+/* The MTU's needs. @d, @info: of the device. Return: 0 or -errno with a reason. */
+int uplink_fit(const struct uplink *u, const struct linkmon_dev *d, struct uplink_info *info, const struct fail *why);
+
+/* A device of which nothing is open. NULL: out of memory. */
+struct uplink_device *uplink_device_new(const struct linkmon_dev *d);
+
+/**
+ * uplink_device_open() - make everything that is ours on an interface
+ * @wait_ns: how long sockets of before may take to let go of the NIC queues
+ * @out: program, sockets, filter and settings are there; nothing is redirected to the sockets yet
+ *
+ * Return: 0 or -errno with a reason: then the program is attached nowhere.
+ */
+int uplink_device_open(struct uplink *u, int ifindex, uint64_t wait_ns, struct uplink_device **out, const struct fail *why);
+
+/* Its sockets become the uplink's, or the other way round. Nobody may be using the uplink's. */
+void uplink_device_use(struct uplink *u, struct uplink_device *dev);
+/* Return: 0 or -ENOMEM: then nothing has changed. */
+int uplink_device_leave(struct uplink *u);
+
+/* Gives back what was open on it, settings included. Its program is off by now, or goes now (@dev->link). NULL is fine. */
+void uplink_device_close(struct uplink *u, struct uplink_device *dev);
 
 /* The NIC's settings; sockets are open. Return: 0 or -errno with a reason. */
-int uplink_apply_settings(struct uplink *u, const struct fail *why);
+int uplink_device_settings(struct uplink *u, struct uplink_device *dev, struct nicq *q, struct uplink_info *info,
+			   const struct fail *why);
+/* The settings' file, and --set-channels. Return: as settings_open(). */
+int uplink_device_begin(struct uplink *u, struct uplink_device *dev, struct uplink_info *info, const struct fail *why);
+
+/* Every socket in its place of the XSKMAP: from now on frames are redirected. Return: 0 or -errno with a reason. */
+int uplink_fill(struct uplink *u, const struct fail *why);
 
 /* Program and sockets are there: watch them, and tell the program what it has to know. */
 void uplink_settle(struct uplink *u);
+
+/* Told by the link monitor, and whenever @u->trouble has changed: takes the state over, and passes it on. */
+void uplink_tell(struct uplink *u);
+
+/* The best device, or none with a reason. Return: its interface index, or -ENODEV. */
+int uplink_choose(struct uplink *u, const struct fail *why);
+/* Looks whether another device, or something on this one, has to be put right, and does it. */
+void uplink_follow(struct uplink *u);
+/* A device is in use from now on. */
+void uplink_follow_begin(struct uplink *u);
 
 #endif

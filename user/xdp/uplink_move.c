@@ -17,6 +17,7 @@
 #include <stdlib.h>
 
 #include "base/log.h"
+#include "base/node.h"
 #include "xdp/hostport.h"
 #include "xdp/uplink_internal.h"
 
@@ -29,7 +30,10 @@ struct uplink_saved {
 	uint32_t queues, set_channels, ring_size, frames, mode, attach, rx_hash, tx_checksum, hw_steer, busy_poll;
 	uint32_t now_mode, now_queues, now_ring, now_frames, now_chunk, now_sg, now_allmulti, now_busy_poll;
 	uint32_t now_checksum;		/* enum afxdp_checksum of the sockets */
-	uint32_t filter_entries;
+	uint32_t filter_entries, by, force, standby_in_use, moves;
+	uint32_t repaired[UPLINK_REPAIRS];
+	uint8_t mac[6];
+	char standby[IF_NAMESIZE], now_name[IF_NAMESIZE], last_name[IF_NAMESIZE];
 	char mode_why[256];
 };
 
@@ -57,7 +61,13 @@ static void describe(const struct uplink *u, struct uplink_saved *s)
 		.now_mode = i->mode, .now_queues = i->queues, .now_ring = i->ring_size, .now_frames = i->frames,
 		.now_chunk = i->chunk, .now_sg = i->sg, .now_allmulti = i->allmulti, .now_busy_poll = i->busy_poll,
 		.now_checksum = checksum_of(i), .filter_entries = i->filter_entries,
+		.by = c->by, .force = c->force, .standby_in_use = u->standby, .moves = u->moves,
 	};
+	memcpy(s->repaired, u->repaired, sizeof(s->repaired));
+	memcpy(s->mac, c->mac, sizeof(s->mac));
+	memcpy(s->standby, c->standby, sizeof(s->standby));
+	memcpy(s->now_name, u->dev->name, sizeof(s->now_name));
+	memcpy(s->last_name, u->last_name, sizeof(s->last_name));
 	memcpy(s->ifname, c->ifname, sizeof(s->ifname));
 	memcpy(s->mode_why, i->mode_why, sizeof(s->mode_why));
 }
@@ -68,12 +78,14 @@ int uplink_save(const struct uplink *u, struct parcel *to, const struct fail *wh
 
 	if (u->cfg.attach != UPLINK_ATTACH_LINK)
 		return fail_with(why, -EOPNOTSUPP, "with --xdp-attach dispatcher there is no link that could be handed over");
+	if (!u->dev)
+		return fail_with(why, -EAGAIN, "the uplink is away, and only one that is there can be handed over: wait until it is back, or restart without --take-over");
 	describe(u, &s);
 	parcel_put(to, TAG, &s, sizeof(s));
 	parcel_put(to, TAG, u->host_mac, sizeof(u->host_mac[0]) * u->nhost);
 	program_save(&u->program, to);
-	parcel_put_fd(to, TAG, u->filter_fd);
-	for (uint32_t i = 0; i < u->nopen; i++) {
+	parcel_put_fd(to, TAG, u->dev->filter_fd);
+	for (uint32_t i = 0; i < u->info.queues; i++) {
 		parcel_put_fd(to, TAG, u->nicq[i].fd);
 		parcel_put_fd(to, TAG, u->nicq[i].umem_fd);
 	}
@@ -91,7 +103,9 @@ static bool makes_sense(const struct uplink_saved *s)
 /* The option that says something else than the running instance was told; NULL: none. */
 static const char *other_option(const struct uplink_config *c, const struct uplink_saved *s)
 {
-	return strncmp(c->ifname, s->ifname, sizeof(s->ifname))	? "--uplink" :
+	return strncmp(c->ifname, s->ifname, sizeof(s->ifname)) || c->by != s->by ||
+			       memcmp(c->mac, s->mac, sizeof(s->mac))	? "--uplink" :
+	       strncmp(c->standby, s->standby, sizeof(s->standby))	? "--standby" :
 	       c->queues != s->queues				? "--queues" :
 	       c->set_channels != s->set_channels		? "--set-channels" :
 	       c->ring_size != s->ring_size			? "--ring-size" :
@@ -121,9 +135,13 @@ static void take_info(struct uplink *u, const struct uplink_saved *s)
 	i->filter_entries = s->filter_entries;
 	i->nic_checksum = s->now_checksum == AFXDP_CHECKSUM_NIC;
 	i->kernel_checksum = s->now_checksum == AFXDP_CHECKSUM_KERNEL;
+	u->standby = s->standby_in_use;
+	u->moves = s->moves;
+	memcpy(u->repaired, s->repaired, sizeof(u->repaired));
+	snprintf(u->last_name, sizeof(u->last_name), "%.*s", IF_NAMESIZE - 1, s->last_name);
 	memcpy(i->mode_why, s->mode_why, sizeof(i->mode_why));
 	i->mode_why[sizeof(i->mode_why) - 1] = '\0';
-	u->helpers.checksum = s->now_checksum;
+	u->dev->helpers.checksum = s->now_checksum;
 }
 
 static int adopt_sockets(struct uplink *u, const struct uplink_saved *s, struct parcel *from)
@@ -133,19 +151,19 @@ static int adopt_sockets(struct uplink *u, const struct uplink_saved *s, struct 
 		.chunk = s->now_chunk, .tx_checksum = s->now_checksum, .busy_poll = s->now_busy_poll, .sg = s->now_sg,
 	};
 
-	u->filter_fd = parcel_get_fd(from, TAG);
-	u->nicq = calloc(s->now_queues, sizeof(*u->nicq));
-	if (!u->nicq)
+	u->dev->filter_fd = parcel_get_fd(from, TAG);
+	u->dev->nicq = calloc(s->now_queues, sizeof(*u->dev->nicq));
+	if (!u->dev->nicq || uplink_make_nicqs(u))
 		return -ENOMEM;
-	while (u->nopen < s->now_queues) {
+	while (u->dev->nopen < s->now_queues) {
 		int fd = parcel_get_fd(from, TAG), umem = parcel_get_fd(from, TAG), ret = from->err;
 
-		c.queue = u->nopen;
+		c.queue = u->dev->nopen;
 		if (!ret)
-			ret = afxdp_adopt(fd, umem, &c, &u->nicq[u->nopen]);
+			ret = afxdp_adopt(fd, umem, &c, &u->nicq[u->dev->nopen]);
 		if (ret)
 			return ret;
-		u->nopen++;
+		u->dev->nopen++;
 	}
 	return 0;
 }
@@ -155,12 +173,14 @@ static int adopt(struct uplink *u, struct loop *loop, struct parcel *from, const
 	struct uplink_saved s;
 	const void *macs;
 	const char *other;
+	const struct linkmon_dev *d;
 	struct ifcheck c;
 	size_t len;
 	int ret;
 
 	if (parcel_get(from, TAG, &s, sizeof(s)) || !makes_sense(&s))
 		return fail_with(why, -EPROTO, "the running instance's state of the uplink cannot be read");
+	s.now_name[IF_NAMESIZE - 1] = '\0';
 	macs = parcel_take(from, TAG, &len);
 	if (!macs || len > sizeof(u->host_mac))
 		return fail_with(why, -EPROTO, "the running instance's state of the uplink cannot be read");
@@ -170,19 +190,26 @@ static int adopt(struct uplink *u, struct loop *loop, struct parcel *from, const
 	if (other)
 		return fail_with(why, -EINVAL, "%s is not as the running instance has it: give the same, or restart without --take-over",
 				 other);
-	ret = uplink_look(u, loop, &c, why);
+	ret = uplink_look(u, loop, why);
 	if (ret)
 		return ret;
-	if (linkmon_uplink(u->linkmon)->ifindex != s.ifindex)
-		return fail_with(why, -ENODEV, "%s is another interface by now: restart without --take-over", s.ifname);
-	ifcheck_queues(u->host, linkmon_uplink(u->linkmon), &c);
+	ret = linkmon_follow(u->linkmon, s.ifindex);
+	if (ret)
+		return fail_with(why, ret, "%s is gone: restart without --take-over", s.now_name);
+	d = linkmon_uplink(u->linkmon);
+	memcpy(&u->link, linkmon_state(u->linkmon), sizeof(u->link));
+	u->dev = uplink_device_new(d);
+	if (!u->dev)
+		return fail_with(why, -ENOMEM, "out of memory");
+	memcpy(u->dev->name, s.now_name, sizeof(u->dev->name));
+	ifcheck_queues(u->host, d, &c);
 	memcpy(u->info.driver, c.driver, sizeof(u->info.driver));
 	ret = program_adopt(&u->program, u->host, s.ifindex, from, why);
 	if (ret)
 		return ret;
-	if (u->program.queues != s.now_queues)
+	if (u->program.queues < s.now_queues || u->program.queues > VD_MAX_QUEUES)
 		return fail_with(why, -EPROTO, "the running instance's maps are for another number of NIC queues");
-	helpers_choose(&u->helpers, u->host, s.ifindex, &u->cfg, &u->info);
+	helpers_choose(&u->dev->helpers, u->host, s.ifindex, &u->cfg, &u->info);
 	take_info(u, &s);
 	ret = adopt_sockets(u, &s, from);
 	return ret ? fail_with(why, ret, "cannot go on with the running instance's sockets: %s", strerror(-ret)) : 0;
@@ -198,7 +225,6 @@ int uplink_adopt(const struct host_ops *host, struct loop *loop, const struct up
 		return fail_with(why, -ENOMEM, "out of memory");
 	u->host = host;
 	u->cfg = *cfg;
-	u->filter_fd = -1;
 	ret = adopt(u, loop, from, why);
 	if (!ret)
 		*out = u;
@@ -207,7 +233,7 @@ int uplink_adopt(const struct host_ops *host, struct loop *loop, const struct up
 
 int uplink_save_frames(struct uplink *u, struct parcel *to)
 {
-	for (uint32_t i = 0; i < u->nopen; i++) {
+	for (uint32_t i = 0; i < u->info.queues; i++) {
 		struct nicq *q = &u->nicq[i];
 		struct nicq_saved s = {
 			.fill_target = q->fill_target, .fill_least = q->fill_least, .fill_since = q->fill_since,
@@ -258,7 +284,7 @@ int uplink_resume(struct uplink *u, struct parcel *from)
 {
 	int ret = 0;
 
-	for (uint32_t i = 0; i < u->nopen && !ret; i++)
+	for (uint32_t i = 0; i < u->info.queues && !ret; i++)
 		ret = resume_queue(&u->nicq[i], from);
 	return ret;
 }
@@ -270,13 +296,16 @@ void uplink_commit(struct uplink *u)
 	int ret = program_replace(&u->program);
 
 	if (ret)
-		log_warn("%s: the XDP program of the instance before goes on: the new one was refused: %s", u->cfg.ifname,
+		log_warn("%s: the XDP program of the instance before goes on: the new one was refused: %s", u->dev->name,
 			 strerror(-ret));
-	ret = settings_open(&u->settings, u->host, &u->cfg, &u->info, &why);
+	ret = uplink_device_begin(u, u->dev, &u->info, &why);
 	if (ret >= 0)
-		ret = uplink_apply_settings(u, &why);
+		ret = uplink_device_settings(u, u->dev, u->nicq, &u->info, &why);
 	if (ret < 0)
-		log_warn("%s: its settings stay as they are: %s", u->cfg.ifname, text);
+		log_warn("%s: its settings stay as they are: %s", u->dev->name, text);
 	u->info.adopted = true;
+	u->info.attach = u->cfg.attach;
+	u->info.node = node_of_memory(u->nicq[0].umem);
+	helpers_loaded(&u->dev->helpers, u->program.bound, &u->cfg, &u->info);
 	uplink_settle(u);
 }

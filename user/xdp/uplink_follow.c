@@ -1,0 +1,403 @@
+/* SPDX-License-Identifier: BSD-2-Clause */
+/*
+ * The uplink goes on while its device comes, goes and is changed by others.
+ *
+ * Theory of operation. After every message of the link monitor, and every WATCH_NS, one function looks at everything
+ * and does what is to be done: uplink_follow(). It compares states, not events, so nothing depends on their order, and
+ * what failed is tried again.
+ *
+ * Another device: it is opened while the one in use goes on. Then the user of the NIC queues stands still for as long
+ * as it takes to put the new sockets in the place of the old ones, and the old device is closed behind its back. The
+ * same device anew (another number of queues, longer buffers) has to be closed first, and a device that is gone, too:
+ * meanwhile the NIC queues are rings in memory, and the link is down.
+ *
+ * A better device that comes up has to stay up for BACK_NS; one that is lost is left at once. A driver may take the link
+ * down for a moment when XDP is attached to it: that is not believed before the link was up, or SETTLE_NS have passed.
+ *
+ * What somebody else changed is put back where that is possible without a new set-up, the program above all. It is done
+ * TRIES times in TRIES_NS; then another tool wants it otherwise, and the operator is told.
+ */
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "xdp/choose.h"
+#include "xdp/uplink_internal.h"
+
+#define WATCH_NS (50 * NSEC_PER_MSEC)
+#define LOOK_NS NSEC_PER_SEC		/* for what takes longer to see, and hurts less */
+#define BACK_NS NSEC_PER_SEC
+#define SETTLE_NS (5 * NSEC_PER_SEC)
+#define BACKOFF_MIN_NS (100 * NSEC_PER_MSEC)
+#define BACKOFF_MAX_NS (2 * NSEC_PER_SEC)
+#define BIND_WAIT_NS (500 * NSEC_PER_MSEC)	/* sockets that we have closed a moment ago */
+#define TRIES 5
+#define TRIES_NS (30 * NSEC_PER_SEC)
+
+static const char *const repair_name[UPLINK_REPAIRS] = {
+	[UPLINK_REPAIR_PROGRAM] = "program",
+	[UPLINK_REPAIR_CHANNELS] = "channels",
+	[UPLINK_REPAIR_MTU] = "mtu",
+	[UPLINK_REPAIR_OFFLOAD] = "offload",
+	[UPLINK_REPAIR_FILTER] = "filter",
+};
+
+const char *uplink_repair_name(enum uplink_repair r)
+{
+	return repair_name[r];
+}
+
+static void tell_event(struct uplink *u, const char *event, const char *detail)
+{
+	if (u->user && u->user->event)
+		u->user->event(u->user_arg, event, detail);
+}
+
+/* Says once what is wrong, and notes it for status. */
+static void complain(struct uplink *u, uint32_t trouble, const char *text)
+{
+	if (u->trouble & trouble && !strcmp(u->trouble_why, text))
+		return;
+	u->trouble |= trouble;
+	snprintf(u->trouble_why, sizeof(u->trouble_why), "%s", text);
+	log_warn("uplink %s: %s", u->last_name, text);
+	tell_event(u, "uplink_trouble", text);
+}
+
+static void settled(struct uplink *u, uint32_t trouble)
+{
+	u->trouble &= ~trouble;
+	if (!u->trouble)
+		u->trouble_why[0] = '\0';
+}
+
+static void repaired(struct uplink *u, enum uplink_repair r)
+{
+	u->repaired[r]++;
+	log_warn("uplink %s: another tool had changed its %s: put right", u->last_name, repair_name[r]);
+	tell_event(u, "uplink_repaired", repair_name[r]);
+}
+
+/* May it be tried once more? */
+static bool patient(struct uplink *u, enum uplink_repair r, uint64_t now_ns)
+{
+	struct uplink_patience *p = &u->patience[r];
+
+	if (now_ns - p->since_ns > TRIES_NS)
+		*p = (struct uplink_patience){ .since_ns = now_ns };
+	return p->times++ < TRIES;
+}
+
+/* --- another device -------------------------------------------------------------- */
+
+int uplink_choose(struct uplink *u, const struct fail *why)
+{
+	struct choose_device list[CHOOSE_MAX];
+	unsigned n = choose_devices(u->host, u->linkmon, &u->cfg, 0, u->last_name, list, CHOOSE_MAX);
+	int best = choose_best(list, n, 0);
+
+	if (best < 0) {
+		choose_explain(&u->cfg, list, n, why->text, why->len);
+		return -ENODEV;
+	}
+	u->standby = list[best].standby;
+	return list[best].ifindex;
+}
+
+static void forget_device(struct uplink *u)
+{
+	linkmon_follow(u->linkmon, 0);
+	u->better_ns = 0;
+}
+
+/* The device in use is no longer. Its sockets and settings are closed behind the back of whoever used the queues. */
+static int drop_device(struct uplink *u)
+{
+	struct uplink_device *past = u->dev;
+	int ret;
+
+	u->user->pause(u->user_arg);
+	ret = uplink_device_leave(u);
+	if (!ret) {
+		program_leave(&u->program, &past->link);
+		forget_device(u);
+	}
+	uplink_tell(u);
+	u->user->changed(u->user_arg, u->dev != NULL);
+	if (!ret)
+		uplink_device_close(u, past);
+	return ret;
+}
+
+/* A new device takes the place of the one in use, if there is one. */
+static int change_device(struct uplink *u, struct uplink_device *next, const struct fail *why)
+{
+	struct uplink_device *past = u->dev;
+	int ret;
+
+	u->user->pause(u->user_arg);
+	ret = past ? uplink_device_leave(u) : 0;
+	if (ret) {
+		u->user->changed(u->user_arg, true);
+		return fail_with(why, ret, "out of memory");
+	}
+	uplink_device_use(u, next);
+	uplink_settle(u);
+	ret = uplink_fill(u, why);
+	if (ret)
+		log_error("uplink %s: %s", next->name, why->text);
+	u->moves++;
+	uplink_tell(u);
+	u->user->changed(u->user_arg, true);
+	uplink_device_close(u, past);
+	return 0;
+}
+
+static int open_device(struct uplink *u, int ifindex, const struct fail *why)
+{
+	struct uplink_device *next = NULL;
+	int ret;
+
+	if (u->dev)
+		program_leave(&u->program, &u->dev->link);
+	ret = uplink_device_open(u, ifindex, BIND_WAIT_NS, &next, why);
+	if (!ret) {
+		ret = change_device(u, next, why);
+		if (!ret)
+			return 0;
+		program_detach(&u->program);
+		uplink_device_close(u, next);
+	}
+	if (u->dev) {
+		program_return(&u->program, &u->dev->link);
+		u->dev->link = (struct program_link){ .link = -1 };
+	}
+	return ret;
+}
+
+static void failed(struct uplink *u, const char *name, const char *text, uint64_t now_ns)
+{
+	char line[sizeof(u->trouble_why)];
+
+	snprintf(line, sizeof(line), "cannot use %s: %.200s", name, text);
+	complain(u, VD_TROUBLE_DEVICE, line);
+	u->retry_ns = now_ns + u->backoff_ns;
+	u->backoff_ns = 2 * u->backoff_ns < BACKOFF_MAX_NS ? 2 * u->backoff_ns : BACKOFF_MAX_NS;
+}
+
+static void move_to(struct uplink *u, const struct choose_device *to, uint64_t now_ns)
+{
+	const bool had = u->dev != NULL;
+	char text[256] = "";
+	const struct fail why = { text, sizeof(text) };
+	int ret;
+
+	if (now_ns < u->retry_ns)
+		return;
+	log_info("uplink: %s %s", had ? "going over to" : "taking", to->name);
+	ret = open_device(u, to->ifindex, &why);
+	if (ret) {
+		failed(u, to->name, text, clock_now());
+		return;
+	}
+	u->standby = to->standby;
+	settled(u, VD_TROUBLE_DEVICE | VD_TROUBLE_CHANNELS | VD_TROUBLE_MTU | VD_TROUBLE_PROGRAM);
+	tell_event(u, "uplink_device", to->name);
+}
+
+/* The same device anew. */
+static void reopen(struct uplink *u, enum uplink_repair r, uint64_t now_ns)
+{
+	struct choose_device same = { .ifindex = u->dev->ifindex, .standby = u->standby };
+
+	if (now_ns < u->retry_ns || !patient(u, r, now_ns))
+		return;
+	memcpy(same.name, u->last_name, sizeof(same.name));
+	if (drop_device(u))
+		return;
+	move_to(u, &same, clock_now());
+	if (u->dev)
+		repaired(u, r);
+}
+
+/* Is the device in use to be thought of as up? See above. */
+static bool seems_up(struct uplink *u, bool up, uint64_t now_ns)
+{
+	u->was_up |= up;
+	return up || (!u->was_up && now_ns - u->opened_ns < SETTLE_NS);
+}
+
+static void follow_device(struct uplink *u, uint64_t now_ns)
+{
+	const int current = u->dev ? u->dev->ifindex : 0;
+	struct choose_device list[CHOOSE_MAX];
+	unsigned n = choose_devices(u->host, u->linkmon, &u->cfg, current, u->last_name, list, CHOOSE_MAX), at;
+	int best = choose_best(list, n, current);
+
+	if (best < 0) {
+		char text[256];
+
+		if (current || !n)	/* it stays, or is awaited */
+			return;
+		choose_explain(&u->cfg, list, n, text, sizeof(text));
+		complain(u, VD_TROUBLE_DEVICE, text);
+		return;
+	}
+	if (!current) {
+		move_to(u, &list[best], now_ns);
+		return;
+	}
+	for (at = 0; at < n && list[at].ifindex != current; at++)
+		;
+	if (at == (unsigned)best || (at < n && !list[best].up)) {
+		seems_up(u, at < n && list[at].up, now_ns);
+		u->better_ns = 0;
+		return;
+	}
+	if (at < n && seems_up(u, list[at].up, now_ns)) {
+		if ((unsigned)best > at)	/* only because this one is not up yet */
+			return;
+		u->better_ns = u->better_ns ? u->better_ns : now_ns;
+		if (now_ns - u->better_ns < BACK_NS)
+			return;
+	}
+	move_to(u, &list[best], now_ns);
+}
+
+/* --- what others did to this one ---------------------------------------------------- */
+
+static void follow_program(struct uplink *u, uint64_t now_ns)
+{
+	char text[256] = "";
+	const struct fail why = { text, sizeof(text) };
+	int ret;
+
+	if (u->cfg.attach != UPLINK_ATTACH_LINK) {
+		if (linkmon_state(u->linkmon)->xdp_lost)
+			complain(u, VD_TROUBLE_PROGRAM, "its XDP program is gone, and guests receive nothing from the wire: restart viaduct");
+		return;
+	}
+	if (program_intact(&u->program)) {
+		if (linkmon_state(u->linkmon)->xdp_lost)	/* of before it was put right */
+			linkmon_expect_program(u->linkmon, u->program.id, false);
+		settled(u, VD_TROUBLE_PROGRAM);
+		return;
+	}
+	if (!patient(u, UPLINK_REPAIR_PROGRAM, now_ns)) {
+		complain(u, VD_TROUBLE_PROGRAM, "another tool takes viaduct's XDP program away again and again: stop it; guests receive nothing from the wire meanwhile");
+		return;
+	}
+	ret = program_repair(&u->program, &why);
+	if (ret) {
+		complain(u, VD_TROUBLE_PROGRAM, text);
+		return;
+	}
+	linkmon_expect_program(u->linkmon, u->program.id, false);
+	settled(u, VD_TROUBLE_PROGRAM);
+	repaired(u, UPLINK_REPAIR_PROGRAM);
+}
+
+/* Longer frames than buffers are for. */
+static void follow_mtu(struct uplink *u, const struct linkmon_dev *d, uint64_t now_ns)
+{
+	struct uplink_info fit = { 0 };
+	char text[256] = "";
+	const struct fail why = { text, sizeof(text) };
+
+	if (d->mtu + 14 <= u->info.max_frame) {
+		settled(u, VD_TROUBLE_MTU);
+		return;
+	}
+	if (uplink_fit(u, d, &fit, &why))
+		complain(u, VD_TROUBLE_MTU, text);
+	else if (fit.max_frame > u->info.max_frame)
+		reopen(u, UPLINK_REPAIR_MTU, now_ns);
+}
+
+static void follow_channels(struct uplink *u, const struct linkmon_dev *d, uint64_t now_ns)
+{
+	const bool set = u->info.channels[0];
+	const uint32_t want = u->cfg.queues ? u->cfg.queues : set ? u->cfg.set_channels : 0;
+	struct ifcheck c = { 0 };
+	char text[256] = "";
+	const struct fail why = { text, sizeof(text) };
+	int n;
+
+	ifcheck_queues(u->host, d, &c);
+	n = ifcheck_choose_queues(&c, d->name, want, &why);
+	if (n == (int)u->info.queues) {
+		settled(u, VD_TROUBLE_CHANNELS);
+		return;
+	}
+	if ((n < 0 && !set) || n > (int)u->most) {
+		if (n > 0)
+			snprintf(text, sizeof(text), "it has %d queues, and there are maps for %u: restart viaduct", n, u->most);
+		complain(u, VD_TROUBLE_CHANNELS, text);
+		return;
+	}
+	reopen(u, UPLINK_REPAIR_CHANNELS, now_ns);
+}
+
+static void follow_rest(struct uplink *u, uint64_t now_ns)
+{
+	const struct linkmon_dev *d = linkmon_uplink(u->linkmon);
+
+	follow_mtu(u, d, now_ns);
+	d = u->dev ? linkmon_uplink(u->linkmon) : NULL;
+	if (!d || now_ns - u->looked_ns < LOOK_NS)
+		return;
+	u->looked_ns = now_ns;
+	follow_channels(u, d, now_ns);
+}
+
+void uplink_follow(struct uplink *u)
+{
+	const uint64_t now = clock_now();
+
+	if (u->following)
+		return;
+	if (!u->user) {
+		uplink_tell(u);
+		return;
+	}
+	u->following = true;
+	if (u->dev && !linkmon_state(u->linkmon)->ifindex)
+		drop_device(u);
+	follow_device(u, now);
+	if (u->dev)
+		follow_program(u, now);
+	if (u->dev)
+		follow_rest(u, now);
+	uplink_tell(u);
+	u->following = false;
+}
+
+static void on_timer(struct loop_timer *t)
+{
+	struct uplink *u = t->arg;
+
+	uplink_follow(u);
+	if (u->user)
+		loop_timer_set(u->loop, &u->timer, clock_now() + WATCH_NS);
+}
+
+void uplink_follow_begin(struct uplink *u)
+{
+	u->opened_ns = u->looked_ns = clock_now();
+	u->was_up = false;
+	u->better_ns = u->retry_ns = 0;
+	u->backoff_ns = BACKOFF_MIN_NS;
+}
+
+void uplink_set_user(struct uplink *u, const struct uplink_user *user, void *arg)
+{
+	u->user = user;
+	u->user_arg = arg;
+	u->timer.fn = on_timer;
+	u->timer.arg = u;
+	if (user)
+		loop_timer_set(u->loop, &u->timer, clock_now() + WATCH_NS);
+	else
+		loop_timer_cancel(u->loop, &u->timer);
+}
