@@ -53,7 +53,7 @@ static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kin
 	if (uplink_is_host_mac(b->uplink, addr))	/* workers have it as the host's, and keep it */
 		return -EADDRINUSE;
 	ret = uplink_filter(b->uplink, addr, true);
-	if (ret && ret != -ENODEV)	/* guests reach each other without a NIC, too */
+	if (ret)
 		return ret;
 	ret = fdb_set(&b->fdb, key_of(p, mac), p->index, clock_now());
 	/* The map last: from here on the program steers to the port. */
@@ -65,22 +65,6 @@ static int enter(struct bridge *b, struct port *p, uint64_t mac, enum vd_fdb_kin
 	}
 	steer(b, p, addr);
 	return 0;
-}
-
-void addresses_refilter(struct bridge *b)
-{
-	uint8_t addr[MAC_LEN];
-	int ret;
-
-	for (uint32_t i = 0; i < b->nports; i++)
-		for (unsigned k = 0; b->port[i] && k < b->port[i]->nmac; k++) {
-			mac_store(b->port[i]->mac[k], addr);
-			ret = uplink_filter(b->uplink, addr, true);
-			if (ret)
-				log_at(LOG_LEVEL_ERROR, &b->port[i]->learning, "port %s: an address is not in the receive filter: %s",
-				       b->port[i]->cfg.name, strerror(-ret));
-		}
-	addresses_steer(b);
 }
 
 void addresses_steer(struct bridge *b)

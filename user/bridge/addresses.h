@@ -36,7 +36,5 @@ void addresses_learn(struct bridge *b);
 
 /* Enters the NIC's rules for all addresses anew (--hw-steer). */
 void addresses_steer(struct bridge *b);
-/* The device in use is another: all addresses into its receive filter, and its rules. */
-void addresses_refilter(struct bridge *b);
 
 #endif

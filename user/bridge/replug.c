@@ -11,7 +11,7 @@
  * workers where there are CPUs for them.
  *
  * Behind that, with the workers at work again, comes what only waits for the
- * new device: broadcasts, the host's port, the receive filter, and a frame for
+ * new device: broadcasts, the host's port, the NIC's rules, and a frame for
  * each guest that tells the network where it is now.
  */
 #include <errno.h>
@@ -184,7 +184,7 @@ static void changed(void *arg, bool device)
 	follow_mcast(b);
 	follow_host(b);
 	addresses_host(b);
-	addresses_refilter(b);
+	addresses_steer(b);
 	bridge_mtu_changed(b, uplink_link(b->uplink)->mtu);
 	announce_all(b);
 }

@@ -70,6 +70,7 @@ static json_t *queue_json(struct bridge *b, uint32_t i)
 	put_int(o, "tx_bytes", q->stats.tx_bytes);
 	put_int(o, "tx_wakeups", q->stats.tx_wakeups);
 	put_int(o, "tx_errors", q->stats.tx_errors);
+	put_nonzero(o, "tx_device_gone", q->stats.tx_device_gone);
 	put_nonzero(o, "rx_invalid", q->stats.rx_invalid);
 	put_nonzero(o, "rx_stray", dp->drop_stray);
 	put_str(o, "last_error", q->stats.last_errno ? strerror(q->stats.last_errno) : "");
@@ -163,6 +164,40 @@ static void put_nic(json_t *o, const struct uplink_info *info)
 	json_object_set_new(o, "hw_steer", steer);
 }
 
+/* How it was asked for, and which of the devices that may be it is in use. */
+static json_t *device_json(struct bridge *b)
+{
+	const struct uplink_config *c = &b->cfg.uplink;
+	const struct uplink_link *l = uplink_link(b->uplink);
+	json_t *o = json_object();
+
+	if (c->by == UPLINK_BY_MAC)
+		put_mac(o, "mac", c->mac);
+	else
+		put_str(o, "name", c->by == UPLINK_BY_AUTO ? "auto" : c->ifname);
+	if (c->standby[0])
+		put_str(o, "standby", c->standby);
+	put_str(o, "in_use", !l->ifindex ? "none" : l->standby ? "standby" : "first");
+	put_int(o, "moves", l->moves);
+	return o;
+}
+
+/* What is not as it should be, and what was put right. */
+static void put_trouble(json_t *o, const struct uplink_link *l, const struct uplink_info *info)
+{
+	static const char *const names[] = { "program", "channels", "filter", "offload", "mtu", "device" };
+	json_t *list = json_array(), *repaired = json_object();
+
+	for (unsigned i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (l->trouble & 1u << i)
+			json_array_append_new(list, json_string(names[i]));
+	for (int i = 0; i < UPLINK_REPAIRS; i++)
+		put_nonzero(repaired, uplink_repair_name(i), info->repaired[i]);
+	json_object_set_new(o, "trouble", list);
+	put_str(o, "trouble_why", info->trouble_why);
+	json_object_set_new(o, "repaired", repaired);
+}
+
 static json_t *uplink_json(struct bridge *b)
 {
 	const struct uplink_info *info = uplink_info(b->uplink);
@@ -171,8 +206,9 @@ static json_t *uplink_json(struct bridge *b)
 	json_t *o = json_object(), *xdp = json_object(), *vlan = json_object(), *filter = json_object();
 	json_t *queues = json_array();
 
-	put_str(o, "interface", b->cfg.uplink.ifname);
+	put_str(o, "interface", l->name);
 	put_int(o, "ifindex", (uint64_t)l->ifindex);
+	json_object_set_new(o, "device", device_json(b));
 	put_str(o, "driver", info->driver);
 	put_bool(o, "up", map->up);
 	put_str(o, "reason", links_reason_name(map->reason));
@@ -180,6 +216,7 @@ static json_t *uplink_json(struct bridge *b)
 	put_str(o, "duplex", duplex_name(l->duplex));
 	put_int(o, "mtu", l->mtu);
 	put_mac(o, "mac", l->mac);
+	put_trouble(o, l, info);
 	put_str(xdp, "mode", mode_name(info->mode));
 	put_str(xdp, "why_not_better", info->mode_why);
 	put_str(xdp, "attach", info->attach == UPLINK_ATTACH_LINK ? "link" : "dispatcher");

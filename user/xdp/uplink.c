@@ -240,6 +240,7 @@ void uplink_close(struct uplink *u)
 	linkmon_close(u->linkmon);
 	free(u->nicq);
 	free(u->percpu);
+	free(u->filter);
 	free(u);
 }
 
@@ -269,6 +270,7 @@ const struct uplink_info *uplink_info(struct uplink *u)
 
 	if (d && u->dev)
 		settings_read(&u->dev->settings, d->name, &u->info);
+	u->info.filter_entries = u->nfilter;
 	u->info.xdp_prog_id = d ? (int)d->xdp_prog_id : 0;
 	memcpy(u->info.repaired, u->repaired, sizeof(u->info.repaired));
 	memcpy(u->info.trouble_why, u->trouble_why, sizeof(u->info.trouble_why));
@@ -323,19 +325,55 @@ int uplink_fdb_del(struct uplink *u, uint16_t vlan, const uint8_t mac[6])
 	return fdb_change(u, &key, NULL);
 }
 
+/* The list of what is to be in the filter of whatever device is in use. */
+static int note_filter(struct uplink *u, const uint8_t mac[6])
+{
+	const uint32_t cap = u->filter_cap ? 2 * u->filter_cap : 64;
+	uint8_t (*more)[6];
+
+	if (u->nfilter == u->filter_cap) {
+		more = reallocarray(u->filter, cap, sizeof(*more));
+		if (!more)
+			return -ENOMEM;
+		u->filter = more;
+		u->filter_cap = cap;
+	}
+	memcpy(u->filter[u->nfilter++], mac, sizeof(*u->filter));
+	return 0;
+}
+
+static void forget_filter(struct uplink *u, uint32_t i)
+{
+	memcpy(u->filter[i], u->filter[--u->nfilter], sizeof(*u->filter));
+}
+
+static int set_filter(struct uplink *u, const uint8_t mac[6], bool add)
+{
+	if (!u->dev)
+		return 0;	/* the next one gets it from the list */
+	return u->host->packet_membership(u->host, u->dev->filter_fd, u->dev->ifindex, PACKET_MR_UNICAST, mac, add);
+}
+
 int uplink_filter(struct uplink *u, const uint8_t mac[6], bool add)
 {
-	int ret = u->dev ? u->host->packet_membership(u->host, u->dev->filter_fd, u->dev->ifindex, PACKET_MR_UNICAST,
-						      mac, add) :
-			   -ENODEV;
+	uint32_t i = 0;
+	int ret;
 
-	if (ret)
+	if (add) {
+		ret = note_filter(u, mac);
+		if (ret)
+			return ret;
+		ret = set_filter(u, mac, true);
+		if (ret)
+			forget_filter(u, u->nfilter - 1);
 		return ret;
-	if (add)
-		u->info.filter_entries++;
-	else if (u->info.filter_entries)
-		u->info.filter_entries--;
-	return 0;
+	}
+	while (i < u->nfilter && memcmp(u->filter[i], mac, sizeof(*u->filter)))
+		i++;
+	if (i == u->nfilter)
+		return -ENOENT;
+	forget_filter(u, i);
+	return set_filter(u, mac, false);
 }
 
 int uplink_send(struct uplink *u, const uint8_t *frame, uint32_t len)

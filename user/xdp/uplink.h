@@ -145,6 +145,9 @@ struct uplink_user {
 	void (*event)(void *arg, const char *event, const char *detail);
 };
 
+/* Short names for status. */
+const char *uplink_repair_name(enum uplink_repair r);
+
 struct uplink;
 struct hostport_config;
 struct fail;

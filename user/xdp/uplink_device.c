@@ -244,6 +244,14 @@ static int open_filter(struct uplink *u, struct uplink_device *dev, const struct
 	if (ret)
 		log_warn("%s: cannot receive all multicast: %s", dev->name, strerror(-ret));
 	/* What uplink_send() sends is no frame of the host's stack, and must not come back by the host's port (hostport.c). */
+	ret = 0;
+	for (uint32_t i = 0; i < u->nfilter; i++) {
+		int err = u->host->packet_membership(u->host, dev->filter_fd, dev->ifindex, PACKET_MR_UNICAST, u->filter[i], true);
+
+		ret = ret ? ret : err;
+	}
+	if (ret)
+		log_warn("%s: not all guests' addresses fit into its receive filter: %s", dev->name, strerror(-ret));
 	if (setsockopt(dev->filter_fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)) < 0)
 		log_debug("%s: announcements pass the host's queueing discipline: %s", dev->name, strerror(errno));
 	return 0;

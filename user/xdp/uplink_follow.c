@@ -282,18 +282,25 @@ static void follow_program(struct uplink *u, uint64_t now_ns)
 		if (linkmon_state(u->linkmon)->xdp_lost)	/* of before it was put right */
 			linkmon_expect_program(u->linkmon, u->program.id, false);
 		settled(u, VD_TROUBLE_PROGRAM);
+		u->program_failures = 0;
 		return;
 	}
-	if (!patient(u, UPLINK_REPAIR_PROGRAM, now_ns)) {
+	/* What failed is tried until the interface is free. */
+	if (!u->program_failures && !patient(u, UPLINK_REPAIR_PROGRAM, now_ns)) {
 		complain(u, VD_TROUBLE_PROGRAM, "another tool takes viaduct's XDP program away again and again: stop it; guests receive nothing from the wire meanwhile");
 		return;
 	}
 	ret = program_repair(&u->program, &why);
 	if (ret) {
-		complain(u, VD_TROUBLE_PROGRAM, text);
+		/* A device that is being removed loses its program before anybody is told of it. */
+		if (++u->program_failures < 3)
+			u->trouble |= VD_TROUBLE_PROGRAM;
+		else
+			complain(u, VD_TROUBLE_PROGRAM, text);
 		return;
 	}
 	linkmon_expect_program(u->linkmon, u->program.id, false);
+	u->program_failures = 0;
 	settled(u, VD_TROUBLE_PROGRAM);
 	repaired(u, UPLINK_REPAIR_PROGRAM);
 }

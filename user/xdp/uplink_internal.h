@@ -42,6 +42,8 @@ struct uplink {
 	struct nicq *nicq;		/* [most]: what data paths use. Without a socket each is memory */
 	uint8_t host_mac[UPLINK_HOST_MACS][6];
 	unsigned nhost;
+	uint8_t (*filter)[6];		/* guests' addresses in the receive filter, each as often as it was entered */
+	uint32_t nfilter, filter_cap;
 	uint32_t most;			/* NIC queues that there may be */
 	int cpus;			/* possible CPUs: values of a per-CPU map entry */
 	struct vd_stats *percpu;	/* [cpus] */
@@ -58,6 +60,7 @@ struct uplink {
 	uint64_t better_ns;		/* since when a better device than that in use is up */
 	uint64_t opened_ns;		/* when the one in use was opened; */
 	bool was_up;			/* and it was up since */
+	unsigned program_failures;	/* to put it back, one after the other */
 	uint64_t looked_ns;		/* for changes that nobody announces */
 	bool following;			/* in uplink_follow() */
 	bool standby;			/* the device in use is one */

@@ -30,7 +30,7 @@ struct uplink_saved {
 	uint32_t queues, set_channels, ring_size, frames, mode, attach, rx_hash, tx_checksum, hw_steer, busy_poll;
 	uint32_t now_mode, now_queues, now_ring, now_frames, now_chunk, now_sg, now_allmulti, now_busy_poll;
 	uint32_t now_checksum;		/* enum afxdp_checksum of the sockets */
-	uint32_t filter_entries, by, force, standby_in_use, moves;
+	uint32_t by, force, standby_in_use, moves;
 	uint32_t repaired[UPLINK_REPAIRS];
 	uint8_t mac[6];
 	char standby[IF_NAMESIZE], now_name[IF_NAMESIZE], last_name[IF_NAMESIZE];
@@ -60,7 +60,7 @@ static void describe(const struct uplink *u, struct uplink_saved *s)
 		.busy_poll = c->busy_poll,
 		.now_mode = i->mode, .now_queues = i->queues, .now_ring = i->ring_size, .now_frames = i->frames,
 		.now_chunk = i->chunk, .now_sg = i->sg, .now_allmulti = i->allmulti, .now_busy_poll = i->busy_poll,
-		.now_checksum = checksum_of(i), .filter_entries = i->filter_entries,
+		.now_checksum = checksum_of(i),
 		.by = c->by, .force = c->force, .standby_in_use = u->standby, .moves = u->moves,
 	};
 	memcpy(s->repaired, u->repaired, sizeof(s->repaired));
@@ -83,6 +83,7 @@ int uplink_save(const struct uplink *u, struct parcel *to, const struct fail *wh
 	describe(u, &s);
 	parcel_put(to, TAG, &s, sizeof(s));
 	parcel_put(to, TAG, u->host_mac, sizeof(u->host_mac[0]) * u->nhost);
+	parcel_put(to, TAG, u->filter ? (const void *)u->filter : "", sizeof(u->filter[0]) * u->nfilter);
 	program_save(&u->program, to);
 	parcel_put_fd(to, TAG, u->dev->filter_fd);
 	for (uint32_t i = 0; i < u->info.queues; i++) {
@@ -132,7 +133,6 @@ static void take_info(struct uplink *u, const struct uplink_saved *s)
 	i->sg = s->now_sg;
 	i->max_frame = NICQ_MAX_FRAME(i->chunk) * (i->sg ? NICQ_PIECES : 1);
 	i->allmulti = s->now_allmulti;
-	i->filter_entries = s->filter_entries;
 	i->nic_checksum = s->now_checksum == AFXDP_CHECKSUM_NIC;
 	i->kernel_checksum = s->now_checksum == AFXDP_CHECKSUM_KERNEL;
 	u->standby = s->standby_in_use;
@@ -168,6 +168,22 @@ static int adopt_sockets(struct uplink *u, const struct uplink_saved *s, struct 
 	return 0;
 }
 
+/* The addresses in the receive filter, for the next device; the packet socket that comes has them. */
+static int adopt_filter(struct uplink *u, struct parcel *from)
+{
+	size_t len;
+	const void *macs = parcel_take(from, TAG, &len);
+
+	if (!macs || len % sizeof(u->filter[0]))
+		return -EPROTO;
+	u->filter = malloc(len + 1);
+	if (!u->filter)
+		return -ENOMEM;
+	memcpy(u->filter, macs, len);
+	u->nfilter = u->filter_cap = (uint32_t)(len / sizeof(u->filter[0]));
+	return 0;
+}
+
 static int adopt(struct uplink *u, struct loop *loop, struct parcel *from, const struct fail *why)
 {
 	struct uplink_saved s;
@@ -186,6 +202,8 @@ static int adopt(struct uplink *u, struct loop *loop, struct parcel *from, const
 		return fail_with(why, -EPROTO, "the running instance's state of the uplink cannot be read");
 	memcpy(u->host_mac, macs, len);
 	u->nhost = (unsigned)(len / sizeof(u->host_mac[0]));
+	if (adopt_filter(u, from))
+		return fail_with(why, -EPROTO, "the running instance's state of the uplink cannot be read");
 	other = other_option(&u->cfg, &s);
 	if (other)
 		return fail_with(why, -EINVAL, "%s is not as the running instance has it: give the same, or restart without --take-over",

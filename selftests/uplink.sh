@@ -1,0 +1,154 @@
+#!/bin/bash
+# SPDX-License-Identifier: BSD-2-Clause
+# What the uplink's device may do, and what others may do to it, while guests send and receive numbered frames.
+. "$(dirname "$0")/lib.sh"
+
+WINDOW=64
+
+# A far bridge at the wire's end whose guest sends numbered frames; ours sends them back. FRAMES that come back are checked.
+up() { # QUEUES ARGUMENTS...
+	local q=$1; shift
+	make_nic "$q" && start_viaduct "$@" --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
+	start_guest --echo --json
+	wait_for 10 port_is_up && start_far_bridge
+}
+# The stream begins; it ends by stop_stream.
+start_stream() {
+	"$BUILD/viaduct-guest" "path=$FAR_SOCK,mac=$FAR_MAC" --json --generate 256 --dst $GUEST_MAC --window $WINDOW >"$WORK/stream.json" 2>"$WORK/stream.log" &
+	STREAM=$!
+	wait_for 10 stream_runs
+}
+frames() { status '.ports[0].totals.rx_packets'; }
+stream_runs() { [ "$(frames)" -gt 1000 ]; }
+# stream_goes_on: a thousand more frames come to the guest, or it says no.
+stream_goes_on() {
+	local now; now=$(frames)
+	wait_for 15 more_than $((now + 1000)) || die "the stream stands still: $(status '.uplink | {interface, up, reason, trouble}' | jq -c .)"
+}
+more_than() { [ "$(frames 2>/dev/null)" -gt "$1" ]; }
+# Nothing but losses, and those are told; the guest has stayed connected.
+stop_stream() { # WHAT
+	kill -INT "$STREAM"; wait "$STREAM"
+	OUT=$(tail -n 1 "$WORK/stream.json")
+	summary_is "$OUT" '.reordered == 0 and .duplicated == 0 and .damaged == 0 and .returned > 1000' || return 1
+	report "$1: lost $(echo "$OUT" | jq .lost) of $(echo "$OUT" | jq .tx_packets) frames, repeated 0, reordered 0"
+	[ "$(status '.ports[0].connections')" = 1 ] || die "the guest had to connect again"
+}
+uplink_is() { status_is "$1" "$2"; }
+
+test_a_carrier_that_flaps_a_hundred_times_costs_frames_and_nothing_else() {
+	local i
+	up 1 --uplink nic0 && start_stream || return 1
+	for i in $(seq 100); do
+		in_wire ip link set wire0 down && wait_for 5 link_map_is_raw 0 up 0 || return 1
+		in_wire ip link set wire0 up && wait_for 5 link_map_is_raw 0 up 1 || return 1
+	done
+	stream_goes_on && stop_stream "carrier flapped 100 times" && ledger_balances
+}
+link_map_is_raw() { link_map_is "$@"; }
+test_a_nic_that_is_set_down_and_up_goes_on() {
+	up 1 --uplink nic0 && start_stream || return 1
+	ip link set nic0 down && wait_for 5 link_map_is 0 reason VD_REASON_ADMIN_DOWN && ip link set nic0 up && wait_for 5 link_map_is 0 up 1 || return 1
+	stream_goes_on && stop_stream "NIC down and up" && ledger_balances
+}
+test_a_nic_that_moves_to_another_namespace_and_back_goes_on() {
+	up 1 --uplink nic0 && start_stream || return 1
+	ip netns add away && ip link set nic0 netns away && wait_for 5 link_map_is 0 reason VD_REASON_GONE || return 1
+	wait_for 5 has_no_program away nic0 && status_is '.ports[0].connected' true || return 1
+	in_ns away ip link set nic0 netns 1 && ip link set nic0 up || return 1
+	wait_for 10 link_map_is 0 up 1 && stream_goes_on && stop_stream "NIC moved away and back" && ledger_balances
+}
+has_no_program() { ! in_ns "$1" ip -d link show dev "$2" | grep -q prog/xdp; }
+test_a_nic_that_is_deleted_and_made_again_goes_on() {
+	make_behind_switch && start_stream || return 1
+	ip link del nic0 && wait_for 5 link_map_is 0 reason VD_REASON_GONE && status_is '.ports[0].connected' true || return 1
+	ip link add nic0 type veth peer name wire0 netns wire && plain_veth /run/netns/wire wire0 && ip link set nic0 up && in_wire ip link set wire0 up master br0 || return 1
+	wait_for 10 link_map_is 0 up 1 && stream_goes_on && stop_stream "NIC deleted and made again" && ledger_balances
+}
+# One NIC, and the guest that sends behind a switch, so that it stays when the NIC goes.
+make_behind_switch() {
+	make_two && ip link del nic1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
+	start_guest --echo --json
+	wait_for 10 port_is_up && start_far_on_bridge
+}
+test_a_nic_that_is_renamed_goes_on_and_is_known_by_its_new_name() {
+	up 1 --uplink nic0 && start_stream || return 1
+	ip link set nic0 down; ip link set nic0 name nicnew && ip link set nicnew up || return 1
+	wait_for 5 status_is '.uplink.interface + " " + (.uplink.up | tostring)' "nicnew true" && stream_goes_on &&
+		[ "$(link_map 0 name)" = nicnew ] && stop_stream "NIC renamed" && ledger_balances
+}
+test_a_larger_mtu_gets_longer_buffers_without_a_restart() {
+	up 1 --uplink nic0 && start_stream || return 1
+	in_wire ip link set wire0 mtu 9000 && ip link set nic0 mtu 9000 && wait_for 10 status_is '.uplink.mtu' 9000 && wait_for 10 status_is '.uplink.repaired.mtu' 1 &&
+		stream_goes_on && status_is '.uplink.xdp.multi_buffer and .uplink.trouble == []' true && stop_stream "MTU 1500 to 9000" && ledger_balances
+}
+# The far end has as many queues as ours may get, for veth wants no more senders than receivers.
+test_more_channels_and_fewer_are_served_without_a_restart() {
+	make_nic 4 && ethtool -L nic0 rx 2 tx 4 && start_viaduct --uplink nic0 --cpus 0,1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC,queues=4" || return 1
+	status_is '.uplink.queues | length' 2 || return 1
+	GUEST_ARGS=queues=4 start_guest --echo --json
+	wait_for 10 port_is_up && start_far_bridge && start_stream || return 1
+	ethtool -L nic0 rx 4 && wait_for 10 status_is '[.uplink.queues[] | select(.state == "ready")] | length' 4 && stream_goes_on || return 1
+	status_is '.uplink.repaired.channels' 1 && status_is '.uplink.trouble' '[]' && stop_stream "channels 2 to 4" && ledger_balances
+}
+test_a_program_that_is_detached_is_put_back() {
+	up 1 --uplink nic0 && start_stream || return 1
+	bpftool link detach pinned /sys/fs/bpf/viaduct/nic0/link || return 1
+	wait_for 5 status_is '.uplink.repaired.program' 1 && stream_goes_on && link_map_is 0 up 1 && link_map_is 0 repairs 1 && stop_stream "XDP program detached" && ledger_balances
+}
+test_a_program_that_another_tool_puts_in_the_place_of_ours_is_replaced_by_ours() {
+	up 1 --uplink nic0 && start_stream && another_program || return 1
+	replace_program /sys/fs/bpf/viaduct/nic0/link /sys/fs/bpf/other && wait_for 5 status_is '.uplink.repaired.program' 1 && stream_goes_on &&
+		link_map_is 0 up 1 && stop_stream "XDP program replaced in its link" && ledger_balances
+}
+# A program of somebody else, pinned: frames pass it.
+another_program() { bpftool prog load "$BUILD/reflect.bpf.o" /sys/fs/bpf/other type xdp; }
+# BPF_LINK_UPDATE, which bpftool does not have: replace_program LINK-PIN PROGRAM-PIN
+replace_program() {
+	python3 -c 'import ctypes, os, struct, sys
+libc = ctypes.CDLL(None, use_errno=True)
+def bpf(cmd, attr):
+    buf = ctypes.create_string_buffer(attr, 128)
+    ret = libc.syscall(321, cmd, buf, 128)
+    if ret < 0: sys.exit(os.strerror(ctypes.get_errno()))
+    return ret
+def get(path):
+    name = ctypes.create_string_buffer(path.encode())
+    return bpf(7, struct.pack("QII", ctypes.addressof(name), 0, 0))
+bpf(29, struct.pack("IIII", get(sys.argv[1]), get(sys.argv[2]), 0, 0))' "$1" "$2"
+}
+test_a_program_that_another_tool_attached_instead_of_ours_is_told_and_ours_comes_back_when_that_is_gone() {
+	up 1 --uplink nic0 && start_stream || return 1
+	another_program || return 1
+	bpftool link detach pinned /sys/fs/bpf/viaduct/nic0/link && bpftool net attach xdp pinned /sys/fs/bpf/other dev nic0 2>/dev/null
+	ip -d link show dev nic0 | grep -q prog/xdp || return 1
+	if status_is '.uplink.repaired.program // 0' 0; then
+		wait_for 5 link_map_is 0 reason VD_REASON_ERROR && status_is '.uplink.trouble' '["program"]' || true
+		bpftool net detach xdp dev nic0
+	fi
+	wait_for 5 status_is '.uplink.repaired.program' 1 && stream_goes_on && link_map_is 0 up 1 && stop_stream "XDP program of another tool" && ledger_balances
+}
+test_a_standby_takes_over_and_gives_back() {
+	make_two && start_viaduct --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
+	start_guest --echo --json
+	wait_for 10 port_is_up && start_far_on_bridge && start_stream || return 1
+	in_wire ip link set wire0 down && wait_for 5 status_is '.uplink.interface' nic1 && stream_goes_on || return 1
+	in_wire ip link set wire0 up && wait_for 5 status_is '.uplink.interface' nic0 && stream_goes_on || return 1
+	ip link del nic0 && wait_for 5 status_is '.uplink.interface' nic1 && stream_goes_on || return 1
+	stop_stream "standby took over twice, gave back once" && ledger_balances
+}
+# Two NICs, whose wires are ports of one switch: a bridge in the wire's namespace.
+make_two() {
+	make_nic 1 || return 1
+	ip link add nic1 type veth peer name wire1 netns wire && plain_veth /run/netns/wire wire1 && ip link set nic1 up || return 1
+	in_wire ip link add br0 type bridge && in_wire ip link set br0 up && in_wire ip link set wire0 master br0 && in_wire ip link set wire1 up master br0 &&
+		in_wire ip link add far0 type veth peer name far1 && in_wire ip link set far0 up master br0 && in_wire ip link set far1 up
+}
+start_far_on_bridge() {
+	: >"$WORK/far.log"
+	in_wire "$BUILD/viaduct" run --uplink far1 --port "name=far,socket=$FAR_SOCK,mac=$FAR_MAC" >"$WORK/far.log" 2>&1 &
+	FAR_PID=$!
+	wait_for 20 grep -q ' ready' "$WORK/far.log" || { cat "$WORK/far.log" >&2; return 1; }
+}
+
+run_tests
