@@ -98,11 +98,11 @@ test_a_program_that_is_detached_is_put_back() {
 }
 test_a_program_that_another_tool_puts_in_the_place_of_ours_is_replaced_by_ours() {
 	up 1 --uplink nic0 && start_stream && another_program || return 1
-	replace_program /sys/fs/bpf/viaduct/nic0/link /sys/fs/bpf/other && wait_for 5 status_is '.uplink.repaired.program' 1 && stream_goes_on &&
+	replace_program /sys/fs/bpf/viaduct/nic0/link /sys/fs/bpf/other/to_socket && wait_for 5 status_is '.uplink.repaired.program' 1 && stream_goes_on &&
 		link_map_is 0 up 1 && stop_stream "XDP program replaced in its link" && ledger_balances
 }
 # A program of somebody else, pinned: frames pass it.
-another_program() { bpftool prog load "$BUILD/reflect.bpf.o" /sys/fs/bpf/other type xdp; }
+another_program() { rm -rf /sys/fs/bpf/other/to_socket && bpftool prog loadall "$BUILD/reflect.bpf.o" /sys/fs/bpf/other type xdp; }
 # BPF_LINK_UPDATE, which bpftool does not have: replace_program LINK-PIN PROGRAM-PIN
 replace_program() {
 	python3 -c 'import ctypes, os, struct, sys
@@ -120,7 +120,7 @@ bpf(29, struct.pack("IIII", get(sys.argv[1]), get(sys.argv[2]), 0, 0))' "$1" "$2
 test_a_program_that_another_tool_attached_instead_of_ours_is_told_and_ours_comes_back_when_that_is_gone() {
 	up 1 --uplink nic0 && start_stream || return 1
 	another_program || return 1
-	bpftool link detach pinned /sys/fs/bpf/viaduct/nic0/link && bpftool net attach xdp pinned /sys/fs/bpf/other dev nic0 2>/dev/null
+	bpftool link detach pinned /sys/fs/bpf/viaduct/nic0/link && bpftool net attach xdp pinned /sys/fs/bpf/other/to_socket dev nic0 2>/dev/null
 	ip -d link show dev nic0 | grep -q prog/xdp || return 1
 	if status_is '.uplink.repaired.program // 0' 0; then
 		wait_for 5 link_map_is 0 reason VD_REASON_ERROR && status_is '.uplink.trouble' '["program"]' || true
@@ -128,6 +128,17 @@ test_a_program_that_another_tool_attached_instead_of_ours_is_told_and_ours_comes
 	fi
 	wait_for 5 status_is '.uplink.repaired.program' 1 && stream_goes_on && link_map_is 0 up 1 && stop_stream "XDP program of another tool" && ledger_balances
 }
+test_vlan_offload_that_another_tool_switches_on_is_switched_off_again() {
+	up 1 --uplink nic0 && start_stream && rxvlan_is off && ethtool -K nic0 rxvlan on || return 1
+	wait_for 5 status_is '.uplink.repaired.offload' 1 && rxvlan_is off && stream_goes_on && stop_stream "rxvlan switched on"
+	stop_viaduct && rxvlan_is on
+}
+rxvlan_is() { ethtool -k nic0 | grep -q "rx-vlan-offload: $1"; }
+test_a_guests_address_that_another_tool_takes_out_of_the_receive_filter_is_entered_again() {
+	up 1 --uplink nic0 && start_stream && in_filter && bridge fdb del $GUEST_MAC dev nic0 self || return 1
+	wait_for 5 status_is '.uplink.repaired.filter' 1 && in_filter && stream_goes_on && stop_stream "receive filter changed"
+}
+in_filter() { bridge fdb show dev nic0 | grep -q $GUEST_MAC; }
 test_a_standby_takes_over_and_gives_back() {
 	make_two && start_viaduct --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
 	start_guest --echo --json

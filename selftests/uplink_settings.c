@@ -265,16 +265,16 @@ static void addresses_that_another_tool_took_out_of_the_filter_are_entered_again
 static void channels_that_another_tool_changed_are_seen(void **state)
 {
 	struct linkmon_dev d = { .ifindex = (int)if_nametoindex(ENV_NIC), .name = ENV_NIC, .rx_queues = 4 };
-	uint32_t fed;
+	struct ifcheck c = { 0 };
 
 	(void)state;
-	assert_int_equal(watch_channels(host(), &d, &fed), 4);
-	assert_int_equal(fed, 4);
+	assert_int_equal(watch_channels(host(), &d, &c), 4);
+	assert_int_equal(c.fed, 4);
 	assert_true(env_run("ethtool -L " ENV_NIC " rx 2 tx 2"));
-	assert_int_equal(watch_channels(host(), &d, &fed), 2);
-	assert_int_equal(fed, 2);
+	assert_int_equal(watch_channels(host(), &d, &c), 2);
+	assert_int_equal(c.fed, 2);
 	snprintf(d.name, sizeof(d.name), "gone");
-	assert_int_equal(watch_channels(host(), &d, &fed), -ENODEV);
+	assert_int_equal(watch_channels(host(), &d, &c), -ENODEV);
 }
 
 static void routes_of_the_host_are_found(void **state)

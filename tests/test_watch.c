@@ -196,27 +196,27 @@ static int teardown(void **state)
 
 static void channels_and_what_rss_feeds_are_counted(void **state)
 {
-	uint32_t fed;
+	struct ifcheck c = { 0 };
 
 	(void)state;
-	assert_int_equal(watch_channels(&dev.ops, &nic, &fed), 4);
-	assert_int_equal(fed, 4);
+	assert_int_equal(watch_channels(&dev.ops, &nic, &c), 4);
+	assert_int_equal(c.fed, 4);
 	dev.combined = 8;
 	dev.rss = 3;
-	assert_int_equal(watch_channels(&dev.ops, &nic, &fed), 8);
-	assert_int_equal(fed, 3);
+	assert_int_equal(watch_channels(&dev.ops, &nic, &c), 8);
+	assert_int_equal(c.fed, 3);
 	dev.error = -EOPNOTSUPP;
-	assert_int_equal(watch_channels(&dev.ops, &nic, &fed), 1);
+	assert_int_equal(watch_channels(&dev.ops, &nic, &c), 1);
 }
 
 static void channels_of_a_device_that_is_gone_are_not_known(void **state)
 {
-	uint32_t fed = 77;
+	struct ifcheck c = { .fed = 77 };
 
 	(void)state;
 	dev.error = -ENODEV;
-	assert_int_equal(watch_channels(&dev.ops, &nic, &fed), -ENODEV);
-	assert_int_equal(fed, 77);
+	assert_int_equal(watch_channels(&dev.ops, &nic, &c), -ENODEV);
+	assert_int_equal(c.fed, 77);
 }
 
 static void join(const uint8_t (*macs)[6], unsigned n)

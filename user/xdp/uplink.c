@@ -118,6 +118,7 @@ static void on_change(void *arg, bool state_changed)
 	struct uplink *u = arg;
 
 	(void)state_changed;
+	u->heard = true;
 	uplink_follow(u);
 }
 

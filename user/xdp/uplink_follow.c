@@ -24,6 +24,7 @@
 #include "base/log.h"
 #include "xdp/choose.h"
 #include "xdp/uplink_internal.h"
+#include "xdp/watch.h"
 
 #define WATCH_NS (50 * NSEC_PER_MSEC)
 #define LOOK_NS NSEC_PER_SEC		/* for what takes longer to see, and hurts less */
@@ -32,6 +33,7 @@
 #define BACKOFF_MIN_NS (100 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (2 * NSEC_PER_SEC)
 #define BIND_WAIT_NS (500 * NSEC_PER_MSEC)	/* sockets that we have closed a moment ago */
+#define FILTER_AGAIN_NS (60 * NSEC_PER_SEC)
 #define TRIES 5
 #define TRIES_NS (30 * NSEC_PER_SEC)
 
@@ -329,9 +331,10 @@ static void follow_channels(struct uplink *u, const struct linkmon_dev *d, uint6
 	struct ifcheck c = { 0 };
 	char text[256] = "";
 	const struct fail why = { text, sizeof(text) };
-	int n;
+	int n = watch_channels(u->host, d, &c);
 
-	ifcheck_queues(u->host, d, &c);
+	if (n < 0)
+		return;
 	n = ifcheck_choose_queues(&c, d->name, want, &why);
 	if (n == (int)u->info.queues) {
 		settled(u, VD_TROUBLE_CHANNELS);
@@ -346,16 +349,56 @@ static void follow_channels(struct uplink *u, const struct linkmon_dev *d, uint6
 	reopen(u, UPLINK_REPAIR_CHANNELS, now_ns);
 }
 
+static void follow_offloads(struct uplink *u, const struct linkmon_dev *d)
+{
+	const struct nicset_found found = settings_check(&u->dev->settings, d->name, &u->info);
+
+	if (!found.changed) {
+		settled(u, VD_TROUBLE_OFFLOAD);
+		return;
+	}
+	helpers_loaded(&u->dev->helpers, u->program.bound, &u->cfg, &u->info);
+	if (found.repaired)
+		repaired(u, UPLINK_REPAIR_OFFLOAD);
+	else
+		complain(u, VD_TROUBLE_OFFLOAD, "another tool switches VLAN offloads on again and again (ethtool -K): stop it; frames may lose their tags meanwhile");
+}
+
+static void follow_filter(struct uplink *u, uint64_t now_ns)
+{
+	unsigned missing = 0;
+	int left;
+
+	if (now_ns < u->filter_again_ns)
+		return;
+	left = watch_filter(u->host, u->dev->filter_fd, u->dev->ifindex, (const uint8_t(*)[6])u->filter,
+			    u->nfilter < WATCH_MACS ? u->nfilter : WATCH_MACS, &missing);
+	if (left > 0) {
+		u->filter_again_ns = now_ns + FILTER_AGAIN_NS;
+		complain(u, VD_TROUBLE_FILTER, "guests' addresses are not in its receive filter: another tool removes them (bridge fdb), or the driver shows none");
+	} else if (!left) {
+		if (missing)
+			repaired(u, UPLINK_REPAIR_FILTER);
+		settled(u, VD_TROUBLE_FILTER);
+	}
+}
+
+/* What can be seen only by asking for it: once a second, and when the kernel said something about the device. */
 static void follow_rest(struct uplink *u, uint64_t now_ns)
 {
 	const struct linkmon_dev *d = linkmon_uplink(u->linkmon);
+	const bool due = now_ns - u->looked_ns >= LOOK_NS;
 
+	if (!due && !u->heard)
+		return;
+	u->heard = false;
+	follow_offloads(u, d);
 	follow_mtu(u, d, now_ns);
-	d = u->dev ? linkmon_uplink(u->linkmon) : NULL;
-	if (!d || now_ns - u->looked_ns < LOOK_NS)
+	if (!u->dev || !due)
 		return;
 	u->looked_ns = now_ns;
-	follow_channels(u, d, now_ns);
+	follow_filter(u, now_ns);
+	follow_channels(u, linkmon_uplink(u->linkmon), now_ns);
 }
 
 void uplink_follow(struct uplink *u)
@@ -393,7 +436,7 @@ void uplink_follow_begin(struct uplink *u)
 {
 	u->opened_ns = u->looked_ns = clock_now();
 	u->was_up = false;
-	u->better_ns = u->retry_ns = 0;
+	u->better_ns = u->retry_ns = u->filter_again_ns = 0;
 	u->backoff_ns = BACKOFF_MIN_NS;
 }
 

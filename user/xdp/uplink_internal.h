@@ -61,6 +61,8 @@ struct uplink {
 	uint64_t opened_ns;		/* when the one in use was opened; */
 	bool was_up;			/* and it was up since */
 	unsigned program_failures;	/* to put it back, one after the other */
+	bool heard;			/* the link monitor said something since it was looked at what others do */
+	uint64_t filter_again_ns;	/* before that the receive filter is not looked at */
 	uint64_t looked_ns;		/* for changes that nobody announces */
 	bool following;			/* in uplink_follow() */
 	bool standby;			/* the device in use is one */

@@ -23,18 +23,16 @@
 
 #define FILTER_WAIT_NS (250 * NSEC_PER_MSEC)
 
-int watch_channels(const struct host_ops *host, const struct linkmon_dev *d, uint32_t *fed)
+int watch_channels(const struct host_ops *host, const struct linkmon_dev *d, struct ifcheck *c)
 {
 	struct ethtool_channels ch = { .cmd = ETHTOOL_GCHANNELS };
-	struct ifcheck c = { 0 };
 	int ret = host->ethtool(host, d->name, &ch);
 
 	/* A driver without channels has one. Any other error is none of the driver's. */
 	if (ret < 0 && ret != -EOPNOTSUPP)
 		return ret;
-	ifcheck_queues(host, d, &c);
-	*fed = c.fed;
-	return (int)c.queues;
+	ifcheck_queues(host, d, c);
+	return (int)c->queues;
 }
 
 /* One address that should be in the filter. */

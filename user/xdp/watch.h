@@ -8,18 +8,18 @@
 #define VIADUCT_XDP_WATCH_H
 
 #include "base/host_ops.h"
-#include "xdp/linkmon.h"
+#include "xdp/ifcheck.h"
 
 #define WATCH_MACS 2048
 
 /**
  * watch_channels() - how many NIC queues there are now
  * @d: the uplink; its name, and how many queues it was made with
- * @fed: how many of them RSS spreads over
+ * @c: gets what is known of them (ifcheck_queues())
  *
  * Return: the number, or -errno (-ENODEV: gone, or called otherwise by now): then it is not known.
  */
-int watch_channels(const struct host_ops *host, const struct linkmon_dev *d, uint32_t *fed);
+int watch_channels(const struct host_ops *host, const struct linkmon_dev *d, struct ifcheck *c);
 
 /**
  * watch_filter() - are all guests' addresses in the receive filter? Enter again those that are not
