@@ -102,7 +102,7 @@ test_a_program_that_another_tool_puts_in_the_place_of_ours_is_replaced_by_ours()
 		link_map_is 0 up 1 && stop_stream "XDP program replaced in its link" && ledger_balances
 }
 # A program of somebody else, pinned: frames pass it.
-another_program() { rm -rf /sys/fs/bpf/other/to_socket && bpftool prog loadall "$BUILD/reflect.bpf.o" /sys/fs/bpf/other type xdp; }
+another_program() { rm -rf /sys/fs/bpf/other && bpftool prog loadall "$BUILD/reflect.bpf.o" /sys/fs/bpf/other type xdp; }
 # BPF_LINK_UPDATE, which bpftool does not have: replace_program LINK-PIN PROGRAM-PIN
 replace_program() {
 	python3 -c 'import ctypes, os, struct, sys
@@ -120,13 +120,13 @@ bpf(29, struct.pack("IIII", get(sys.argv[1]), get(sys.argv[2]), 0, 0))' "$1" "$2
 test_a_program_that_another_tool_attached_instead_of_ours_is_told_and_ours_comes_back_when_that_is_gone() {
 	up 1 --uplink nic0 && start_stream || return 1
 	another_program || return 1
-	bpftool link detach pinned /sys/fs/bpf/viaduct/nic0/link && bpftool net attach xdp pinned /sys/fs/bpf/other/to_socket dev nic0 2>/dev/null
-	ip -d link show dev nic0 | grep -q prog/xdp || return 1
-	if status_is '.uplink.repaired.program // 0' 0; then
-		wait_for 5 link_map_is 0 reason VD_REASON_ERROR && status_is '.uplink.trouble' '["program"]' || true
-		bpftool net detach xdp dev nic0
-	fi
-	wait_for 5 status_is '.uplink.repaired.program' 1 && stream_goes_on && link_map_is 0 up 1 && stop_stream "XDP program of another tool" && ledger_balances
+	kill -STOP $VIADUCT_PID	# or it is the faster one
+	bpftool link detach pinned /sys/fs/bpf/viaduct/nic0/link && bpftool net attach xdp pinned /sys/fs/bpf/other/to_socket dev nic0
+	kill -CONT $VIADUCT_PID
+	wait_for 5 link_map_is 0 reason VD_REASON_ERROR && wait_for 5 status_is '.uplink.trouble | tostring' '["program"]' && link_map_is 0 trouble 1 || return 1
+	bpftool net detach xdp dev nic0
+	wait_for 5 status_is '.uplink.repaired.program' 1 && stream_goes_on && link_map_is 0 up 1 && status_is '.uplink.trouble | length' 0 &&
+		stop_stream "XDP program of another tool" && ledger_balances
 }
 test_vlan_offload_that_another_tool_switches_on_is_switched_off_again() {
 	up 1 --uplink nic0 && start_stream && rxvlan_is off && ethtool -K nic0 rxvlan on || return 1
@@ -139,14 +139,29 @@ test_a_guests_address_that_another_tool_takes_out_of_the_receive_filter_is_enter
 	wait_for 5 status_is '.uplink.repaired.filter' 1 && in_filter && stream_goes_on && stop_stream "receive filter changed"
 }
 in_filter() { bridge fdb show dev nic0 | grep -q $GUEST_MAC; }
-test_a_standby_takes_over_and_gives_back() {
-	make_two && start_viaduct --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
+up_two() { # ARGUMENTS...
+	make_two && start_viaduct "$@" --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
 	start_guest --echo --json
-	wait_for 10 port_is_up && start_far_on_bridge && start_stream || return 1
-	in_wire ip link set wire0 down && wait_for 5 status_is '.uplink.interface' nic1 && stream_goes_on || return 1
-	in_wire ip link set wire0 up && wait_for 5 status_is '.uplink.interface' nic0 && stream_goes_on || return 1
-	ip link del nic0 && wait_for 5 status_is '.uplink.interface' nic1 && stream_goes_on || return 1
-	stop_stream "standby took over twice, gave back once" && ledger_balances
+	wait_for 10 port_is_up && start_far_on_bridge && start_stream
+}
+in_use() { wait_for 10 status_is '.uplink.interface + " " + .uplink.device.in_use' "$1" && stream_goes_on; }
+test_a_standby_takes_over_and_gives_back() {
+	up_two --uplink nic0 --standby nic1 && in_use "nic0 first" || return 1
+	in_wire ip link set wire0 down && in_use "nic1 standby" || return 1
+	in_wire ip link set wire0 up && in_use "nic0 first" || return 1
+	ip link del nic0 && in_use "nic1 standby" || return 1
+	ip link add nic0 type veth peer name wire0 netns wire && ip link set nic0 up && in_wire ip link set wire0 up master br0 && in_use "nic0 first" || return 1
+	stop_stream "standby took over twice, gave back twice" && ledger_balances && [ "$(link_map 0 moves)" = 4 ] && stop_far_bridge && stop_viaduct && nothing_is_left &&
+		! ip -d link show dev nic1 | grep -q prog/xdp
+}
+test_with_no_device_up_it_stays_where_it_is_and_with_none_at_all_guests_stay_connected() {
+	up_two --uplink nic0 --standby nic1 || return 1
+	in_wire ip link set wire1 down; in_wire ip link set wire0 down
+	wait_for 5 link_map_is 0 reason VD_REASON_NO_CARRIER && status_is .uplink.interface nic0 || return 1
+	ip link del nic0 && wait_for 5 status_is .uplink.interface nic1 && link_map_is 0 up 0 && ip link del nic1 && wait_for 5 link_map_is 0 reason VD_REASON_GONE &&
+		status_is .uplink.device.in_use none && status_is '.ports[0].connected' true || return 1
+	ip link add nic1 type veth peer name wire1 netns wire && ip link set nic1 up && in_wire ip link set wire1 up master br0 && in_use "nic1 standby" &&
+		stop_stream "no device for a while" && ledger_balances
 }
 # Two NICs, whose wires are ports of one switch: a bridge in the wire's namespace.
 make_two() {
@@ -155,11 +170,76 @@ make_two() {
 	in_wire ip link add br0 type bridge && in_wire ip link set br0 up && in_wire ip link set wire0 master br0 && in_wire ip link set wire1 up master br0 &&
 		in_wire ip link add far0 type veth peer name far1 && in_wire ip link set far0 up master br0 && in_wire ip link set far1 up
 }
+stop_far_bridge() { pkill -TERM -f 'run --uplink far1' && wait_for 5 far_bridge_is_gone; }
+far_bridge_is_gone() { ! pgrep -f 'run --uplink far1'; }
 start_far_on_bridge() {
 	: >"$WORK/far.log"
 	in_wire "$BUILD/viaduct" run --uplink far1 --port "name=far,socket=$FAR_SOCK,mac=$FAR_MAC" >"$WORK/far.log" 2>&1 &
 	FAR_PID=$!
 	wait_for 20 grep -q ' ready' "$WORK/far.log" || { cat "$WORK/far.log" >&2; return 1; }
+}
+
+# Both have the address, and the host has none on them.
+make_pair() {
+	make_two && ip addr flush dev nic0 && ip link set nic0 address $PAIR_MAC && ip link set nic1 address $PAIR_MAC
+}
+PAIR_MAC=02:00:5e:00:00:77
+up_pair() { # ARGUMENTS...
+	start_viaduct --name nic0 "$@" --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
+	start_guest --echo --json
+	wait_for 10 port_is_up && start_far_on_bridge && start_stream
+}
+test_an_uplink_is_named_by_its_address_and_both_devices_that_have_it_are_used() {
+	make_pair && up_pair --uplink mac=$PAIR_MAC && in_use "nic0 first" || return 1
+	in_wire ip link set wire0 down && in_use "nic1 standby" || return 1
+	in_wire ip link set wire0 up && in_use "nic0 first" || return 1
+	stop_stream "by address: standby took over and gave back" && ledger_balances
+}
+test_a_device_that_appears_later_with_the_address_takes_over() {
+	make_pair && ip link set nic1 netns wire && up_pair --uplink mac=$PAIR_MAC && in_use "nic0 first" || return 1
+	in_wire ip link set nic1 netns 1 && ip link set nic1 up && ip link set nic0 down && in_use "nic1 standby" &&
+		stop_stream "a device appeared" && ledger_balances
+}
+test_a_device_that_the_host_routes_through_is_taken_only_by_force() {
+	make_pair && ip addr add $HOST_IP/24 dev nic0 && ip addr add 10.78.0.1/24 dev nic1 || return 1
+	! start_viaduct --name nic0 --uplink mac=$PAIR_MAC && grep -q -- '--force' "$VIADUCT_LOG" || return 1
+	up_pair --uplink mac=$PAIR_MAC --force on && in_use "nic0 first"
+}
+# A hypervisor is played: what tells its synthetic device is in sysfs, over which a copy is mounted.
+play_hypervisor() { # SYNTHETIC
+	local d
+	mkdir -p "$WORK/sys" && for d in nic0 nic1 lo; do mkdir -p "$WORK/sys/$d"; done
+	mkdir -p "$WORK/sys/$1/device" && echo '{f8615163-df3e-46c5-913f-f2d2f965ed0e}' >"$WORK/sys/$1/device/class_id" &&
+		mount --bind "$WORK/sys" /sys/class/net
+}
+test_auto_takes_the_one_synthetic_device_and_the_fast_one_with_its_address() {
+	make_pair && play_hypervisor nic1 && up_pair --uplink auto && in_use "nic0 first" || return 1
+	ip link del nic0 && in_use "nic1 standby" && stop_stream "auto: the fast device went" && ledger_balances; umount /sys/class/net
+}
+test_a_killed_instance_on_its_standby_is_followed_by_one_on_the_first_device() {
+	up_two --uplink nic0 --standby nic1 && in_wire ip link set wire0 down && in_use "nic1 standby" || return 1
+	kill -KILL $VIADUCT_PID; wait $VIADUCT_PID 2>/dev/null
+	in_wire ip link set wire0 up && start_viaduct --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" && in_use "nic0 first" || return 1
+	! ip -d link show dev nic1 | grep -q prog/xdp && ethtool -k nic1 | grep -q 'rx-vlan-offload: on' && stop_far_bridge && stop_viaduct && nothing_is_left
+}
+test_a_take_over_on_the_standby_goes_on_there_and_gives_back() {
+	up_two --uplink nic0 --standby nic1 && in_wire ip link set wire0 down && in_use "nic1 standby" || return 1
+	"$BUILD/viaduct" run --take-over --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" >"$WORK/heir.log" 2>&1 &
+	wait_for 10 grep -q ' ready' "$WORK/heir.log" && wait $VIADUCT_PID && in_use "nic1 standby" && in_wire ip link set wire0 up && in_use "nic0 first" &&
+		stop_stream "take-over on the standby" && ledger_balances
+}
+# The network learns where guests are from a frame that each of them seems to send by the new device.
+test_every_guests_address_is_announced_when_another_device_takes_over() {
+	up_two --uplink nic0 --standby nic1 || return 1
+	in_wire python3 "$TOP/selftests/announced.py" $GUEST_MAC wire1 >"$WORK/announced" 2>&1 &
+	wait_for 5 grep -q listening "$WORK/announced" && in_wire ip link set wire0 down && wait_for 5 grep -q 'wire1 rarp' "$WORK/announced" && in_use "nic1 standby"
+}
+test_an_uplink_that_cannot_be_used_is_tried_again() {
+	up 1 --uplink nic0 && start_stream && another_program || return 1
+	ip netns add away && ip link set nic0 netns away && wait_for 5 link_map_is 0 reason VD_REASON_GONE || return 1
+	in_ns away bpftool net attach xdp pinned /sys/fs/bpf/other/to_socket dev nic0 && in_ns away ip link set nic0 netns 1 && ip link set nic0 up || return 1
+	wait_for 5 link_map_is 0 reason VD_REASON_ERROR && status '.uplink.trouble_why' | grep -q 'has an XDP program' && status_is '.ports[0].connected' true || return 1
+	bpftool net detach xdp dev nic0 && wait_for 10 link_map_is 0 up 1 && stream_goes_on && stop_stream "an uplink that was taken"
 }
 
 run_tests

@@ -48,19 +48,28 @@ static bool too_often(struct port *p, uint64_t now_ns)
 	return false;
 }
 
-void announce_all(struct bridge *b)
+static void announce_addresses(struct bridge *b, const struct port *p)
 {
+	const uint16_t vlan = policy_from_guest(&p->policy, 0);
 	uint8_t frame[FRAME_LEN + VLAN_TAG_LEN], mac[MAC_LEN];
 
-	for (uint32_t i = 0; i < b->nports; i++) {
-		const struct port *p = b->port[i];
-		uint16_t vlan = p ? policy_from_guest(&p->policy, 0) : VLAN_NONE;
-
-		for (unsigned k = 0; vlan != VLAN_NONE && p->connected && k < p->nmac; k++) {
-			mac_store(p->mac[k], mac);
-			uplink_send(b->uplink, frame, write_rarp(frame, mac, vlan));
-		}
+	for (unsigned k = 0; vlan != VLAN_NONE && k < p->nmac; k++) {
+		mac_store(p->mac[k], mac);
+		uplink_send(b->uplink, frame, write_rarp(frame, mac, vlan));
 	}
+}
+
+void announce_arrival(struct bridge *b, const struct port *p)
+{
+	if (b->cfg.uplink.by != UPLINK_BY_NAME || b->cfg.uplink.standby[0])
+		announce_addresses(b, p);
+}
+
+void announce_all(struct bridge *b)
+{
+	for (uint32_t i = 0; i < b->nports; i++)
+		if (b->port[i] && b->port[i]->connected)
+			announce_addresses(b, b->port[i]);
 }
 
 int announce_rarp(struct bridge *b, struct port *p, const uint8_t mac[MAC_LEN])

@@ -17,6 +17,12 @@
  */
 int announce_rarp(struct bridge *b, struct port *p, const uint8_t mac[6]);
 
+/*
+ * A guest's port has come up. Where the uplink may be one of several devices the network may think that the guest is behind
+ * another: it is told of the addresses that are known.
+ */
+void announce_arrival(struct bridge *b, const struct port *p);
+
 /* The network is to learn anew where every guest is: a frame for each of their addresses, to the wire only. */
 void announce_all(struct bridge *b);
 

@@ -516,6 +516,8 @@ void attach_update(struct port *p)
 	if (reason != p->reason)
 		bridge_event(b, reason == VD_REASON_NONE ? "port_up" : "port_down", p->cfg.name,
 			     links_reason_name(reason), -1);
+	if (reason == VD_REASON_NONE && reason != p->reason)
+		announce_arrival(b, p);
 	p->reason = reason;
 }
 

@@ -86,7 +86,7 @@ static bool is_synthetic(const struct chooser *c, const struct linkmon_dev *d)
 {
 	char id[64];
 
-	return !*d->kind && d->type == ARPHRD_ETHER &&
+	return d->type == ARPHRD_ETHER &&
 	       !strcmp(sysfs(c, d, "device/class_id", id, sizeof(id)), NETVSC_CLASS);
 }
 

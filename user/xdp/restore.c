@@ -89,6 +89,14 @@ void restore_open(struct restore *r, const struct host_ops *host, const char *if
 	free(text);
 }
 
+bool restore_any(const struct restore *r)
+{
+	for (int i = 0; i < RESTORE_ENTRIES; i++)
+		if (r->entry[i].key)
+			return true;
+	return false;
+}
+
 const char *restore_get(const struct restore *r, const char *key)
 {
 	const struct restore_entry *e = find(r, key);
@@ -145,25 +153,21 @@ void restore_forget(struct restore *r, const char *key)
 	if (!e)
 		return;
 	drop(e);
-	for (int i = 0; i < RESTORE_ENTRIES; i++)
-		if (r->entry[i].key) {
-			save(r);
-			return;
-		}
-	r->host->unlink(r->host, r->path);
+	if (restore_any(r))
+		save(r);
+	else
+		r->host->unlink(r->host, r->path);
 }
 
 void restore_close(struct restore *r)
 {
-	bool empty = true;
+	const bool any = restore_any(r);
 
 	if (!r->host)
 		return;
-	for (int i = 0; i < RESTORE_ENTRIES; i++) {
-		empty &= !r->entry[i].key;
+	for (int i = 0; i < RESTORE_ENTRIES; i++)
 		drop(&r->entry[i]);
-	}
-	if (empty)	/* also one that was of no use */
+	if (!any)	/* also one that was of no use */
 		r->host->unlink(r->host, r->path);
 	r->host = NULL;
 }

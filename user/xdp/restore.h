@@ -33,6 +33,9 @@ struct restore {
  */
 void restore_open(struct restore *r, const struct host_ops *host, const char *ifname, const char *name);
 
+/* Is there anything to put back? */
+bool restore_any(const struct restore *r);
+
 /* What was noted under @key, or NULL. Valid until the entry changes. */
 const char *restore_get(const struct restore *r, const char *key);
 

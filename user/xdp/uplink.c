@@ -196,6 +196,7 @@ static int make(struct uplink *u, const struct fail *why)
 	}
 	uplink_device_use(u, dev);
 	uplink_settle(u);
+	uplink_clear_up(u);
 	return uplink_fill(u, why);
 }
 

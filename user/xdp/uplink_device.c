@@ -268,15 +268,40 @@ int uplink_device_settings(struct uplink *u, struct uplink_device *dev, struct n
 	return 0;
 }
 
+/* The configuration, for settings of a device. Two may be in use for a moment, each with its own file. */
+static void settings_of(const struct uplink *u, const char *name, struct uplink_config *c)
+{
+	*c = u->cfg;
+	snprintf(c->ifname, sizeof(c->ifname), "%s", name);
+	if (c->by != UPLINK_BY_NAME || c->standby[0])
+		snprintf(c->notes, sizeof(c->notes), "%s.%s", c->name, name);
+}
+
 int uplink_device_begin(struct uplink *u, struct uplink_device *dev, struct uplink_info *info, const struct fail *why)
 {
-	struct uplink_config c = u->cfg;
+	struct uplink_config c;
 
-	memcpy(c.ifname, dev->name, sizeof(c.ifname));
-	/* Two devices may be in use for a moment, each with its own file. */
-	if (c.by != UPLINK_BY_NAME || c.standby[0])
-		snprintf(c.notes, sizeof(c.notes), "%s.%s", c.name, dev->name);
+	settings_of(u, dev->name, &c);
 	return settings_open(&dev->settings, u->host, &c, info, why);
+}
+
+/* Settings are made and put back: then they are what they were before the dead instance. */
+void uplink_device_clear_up(struct uplink *u, const char *name)
+{
+	struct uplink_info info = { 0 };
+	struct settings s = { 0 };
+	struct uplink_config c;
+	char text[128];
+	const struct fail why = { text, sizeof(text) };
+	int ret;
+
+	settings_of(u, name, &c);
+	c.busy_poll = c.hw_steer = false;
+	c.set_channels = 0;
+	ret = settings_open(&s, u->host, &c, &info, &why);
+	if (ret >= 0 && restore_any(&s.restore) && !settings_apply(&s, &c, NULL, 0, &info, &why))
+		settings_restore(&s, name);
+	settings_close(&s);
 }
 
 int uplink_fill(struct uplink *u, const struct fail *why)

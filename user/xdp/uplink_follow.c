@@ -107,6 +107,16 @@ int uplink_choose(struct uplink *u, const struct fail *why)
 	return list[best].ifindex;
 }
 
+void uplink_clear_up(struct uplink *u)
+{
+	struct choose_device list[CHOOSE_MAX];
+	unsigned n = choose_devices(u->host, u->linkmon, &u->cfg, u->dev->ifindex, u->last_name, list, CHOOSE_MAX);
+
+	for (unsigned i = 0; i < n; i++)
+		if (list[i].ifindex != u->dev->ifindex)
+			uplink_device_clear_up(u, list[i].name);
+}
+
 static void forget_device(struct uplink *u)
 {
 	linkmon_follow(u->linkmon, 0);
@@ -145,12 +155,11 @@ static int change_device(struct uplink *u, struct uplink_device *next, const str
 		return fail_with(why, ret, "out of memory");
 	}
 	uplink_device_use(u, next);
+	u->moves++;
 	uplink_settle(u);
 	ret = uplink_fill(u, why);
 	if (ret)
 		log_error("uplink %s: %s", next->name, why->text);
-	u->moves++;
-	uplink_tell(u);
 	u->user->changed(u->user_arg, true);
 	uplink_device_close(u, past);
 	return 0;

@@ -110,6 +110,9 @@ int uplink_device_settings(struct uplink *u, struct uplink_device *dev, struct n
 /* The settings' file, and --set-channels. Return: as settings_open(). */
 int uplink_device_begin(struct uplink *u, struct uplink_device *dev, struct uplink_info *info, const struct fail *why);
 
+/* What a dead instance changed on a device that is not in use now is put back. */
+void uplink_device_clear_up(struct uplink *u, const char *name);
+
 /* Every socket in its place of the XSKMAP: from now on frames are redirected. Return: 0 or -errno with a reason. */
 int uplink_fill(struct uplink *u, const struct fail *why);
 
@@ -121,6 +124,8 @@ void uplink_tell(struct uplink *u);
 
 /* The best device, or none with a reason. Return: its interface index, or -ENODEV. */
 int uplink_choose(struct uplink *u, const struct fail *why);
+/* Devices that may be used another time: see uplink_device_clear_up(). */
+void uplink_clear_up(struct uplink *u);
 /* Looks whether another device, or something on this one, has to be put right, and does it. */
 void uplink_follow(struct uplink *u);
 /* A device is in use from now on. */
