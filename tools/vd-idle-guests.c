@@ -51,7 +51,7 @@ static int look_after(struct netdev **dev, int n)
 	for (int i = 0; i < n; i++) {
 		netdev_service(dev[i]);
 		netdev_ack(dev[i]);
-		up += netdev_link(dev[i]);
+		up += netdev_connected(dev[i]);
 	}
 	return up;
 }

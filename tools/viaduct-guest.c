@@ -44,6 +44,8 @@ struct guest {
 	struct traffic_check check;
 	int epfd, sigfd;
 	bool ready, stop, draining;
+	bool link;			/* as it was last said */
+	uint64_t link_changes;		/* since the first connection */
 	uint64_t now, service_ns, start_ns, end_ns, report_ns;
 	struct counters reported;
 	uint64_t rx_per_pair[DRIVER_MAX_PAIRS];
@@ -265,6 +267,29 @@ static unsigned generate(struct guest *g)
 
 /* ---- connection and time ---- */
 
+/* The link that the device has, or lost together with its back-end, is that of the interface. */
+static void follow_link(struct guest *g)
+{
+	bool link = netdev_link(g->dev);
+
+	if (g->o.mode == GUEST_TAP)
+		tap_carrier(g->tap[0], link);
+	g->link_changes += g->ready && link != g->link;
+	g->link = link;
+}
+
+static void say_config(const struct guest *g)
+{
+	const struct netdev *d = g->dev;
+	char mtu[24] = "", speed[32] = "";
+
+	if (d->mtu)
+		snprintf(mtu, sizeof(mtu), ", MTU %u", d->mtu);
+	if (d->speed_mbps)
+		snprintf(speed, sizeof(speed), ", %u Mb/s", d->speed_mbps);
+	say("link %s%s%s", netdev_link(d) ? "up" : "down", mtu, speed);
+}
+
 static void connected(struct guest *g)
 {
 	uint64_t features = netdev_features(g->dev);
@@ -274,13 +299,12 @@ static void connected(struct guest *g)
 	netfeatures_describe(features, words, sizeof(words));
 	say("connected: %u of %u queue pairs enabled, features %#llx: %s", netdev_enabled(g->dev), netdev_pairs(g->dev),
 	    (unsigned long long)features, words);
-	if (g->o.mode != GUEST_TAP)
-		return;
+	say_config(g);
 	/* Before the carrier: the interface offers its users what this device does for us. */
-	ret = tap_set_offloads(g->tap[0], features);
+	ret = g->o.mode == GUEST_TAP ? tap_set_offloads(g->tap[0], features) : 0;
 	if (ret)
 		say("%s: offloads cannot be set: %s", g->o.tap, strerror(-ret));
-	tap_carrier(g->tap[0], true);
+	follow_link(g);
 }
 
 static void service(struct guest *g)
@@ -294,8 +318,11 @@ static void service(struct guest *g)
 	case NETDEV_DOWN:
 		say("back-end gone, reconnecting (%s)", netdev_why(g->dev));
 		g->outstanding = 0;
-		if (g->o.mode == GUEST_TAP)
-			tap_carrier(g->tap[0], false);
+		follow_link(g);
+		return;
+	case NETDEV_CONFIG:
+		say_config(g);
+		follow_link(g);
 		return;
 	case NETDEV_UP:
 		break;
@@ -419,7 +446,7 @@ static uint64_t longest_sleep(struct guest *g)
 		sooner(&wait, g->now, g->now + 20 * NSEC_PER_MSEC);
 	if (g->o.window && g->outstanding)
 		sooner(&wait, g->now, g->progress_ns + STALL_NS + 1);
-	if (g->o.pps && netdev_link(g->dev) && !g->draining)
+	if (g->o.pps && netdev_connected(g->dev) && !g->draining)
 		sooner(&wait, g->now, g->pace_ns + (g->paced + 1) * NSEC_PER_SEC / g->o.pps + 1);
 	return wait;
 }
@@ -479,7 +506,7 @@ static void turn(struct guest *g)
 	unsigned work = 0;
 
 	g->now = clock_now();
-	if (!netdev_link(g->dev) || g->now - g->service_ns >= SERVICE_NS) {
+	if (!netdev_connected(g->dev) || g->now - g->service_ns >= SERVICE_NS) {
 		g->service_ns = g->now;
 		service(g);
 		/* A loop that always finds work, or never sleeps, has to look for signals and the like. */
@@ -520,13 +547,14 @@ static void summary(struct guest *g)
 	pairs = json_array();
 	for (uint32_t i = 0; i < g->o.dev.queues; i++)
 		json_array_append_new(pairs, json_integer((json_int_t)g->rx_per_pair[i]));
-	j = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:o}", "tx_packets",
+	j = json_pack("{s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:I,s:f,s:f,s:f,s:s,s:I,s:o}", "tx_packets",
 		      (json_int_t)p.tx_packets, "rx_packets", (json_int_t)p.rx_packets, "good", (json_int_t)t->good, "lost",
 		      (json_int_t)lost, "reordered", (json_int_t)t->reordered, "duplicated", (json_int_t)t->duplicated, "damaged",
 		      (json_int_t)t->damaged, "other", (json_int_t)t->other, "tx_errors", (json_int_t)p.tx_errors,
 		      "rx_errors", (json_int_t)p.rx_errors, "tap_drops", (json_int_t)g->tap_drops, "returned",
 		      (json_int_t)g->check.own_good, "same_pair", (json_int_t)g->same_pair, "tx_pps", s > 0 ? (double)p.tx_packets / s : 0, "rx_pps",
-		      s > 0 ? (double)p.rx_packets / s : 0, "seconds", s, "rx_per_pair", pairs);
+		      s > 0 ? (double)p.rx_packets / s : 0, "seconds", s, "link", g->link ? "up" : "down",
+		      "link_changes", (json_int_t)g->link_changes, "rx_per_pair", pairs);
 	if (j)
 		json_dumpf(j, stdout, JSON_COMPACT | JSON_REAL_PRECISION(9));
 	printf("\n");

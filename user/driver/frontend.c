@@ -12,6 +12,7 @@
 #include <unistd.h>
 
 #include <linux/virtio_config.h>
+#include <linux/virtio_net.h>
 
 #include "driver/frontend.h"
 #include "driver/netfeatures.h"
@@ -104,7 +105,7 @@ void frontend_disconnect(struct frontend *f)
 	if (f->fd >= 0)
 		close(f->fd);
 	f->fd = -1;
-	f->features = f->protocol = 0;
+	f->offered = f->features = f->protocol = 0;
 	f->max_pairs = 0;
 }
 
@@ -193,19 +194,27 @@ static int read_all(struct frontend *f, void *to, size_t len)
 	return 0;
 }
 
-static int read_reply(struct frontend *f, uint32_t request, void *payload, uint32_t size)
+/* @none: an answer without a payload says that there is none, -ENODATA. */
+static int read_answer(struct frontend *f, uint32_t request, void *payload, uint32_t size, bool none)
 {
 	struct vhost_user_hdr h;
 	int ret = read_all(f, &h, sizeof(h));
 
 	if (ret)
 		return fail(f, ret, "no answer to request %u: %s", request, strerror(-ret));
-	if (h.request != request || h.size != size || !(h.flags & VHOST_USER_REPLY) ||
+	if (h.request != request || (h.size != size && !(none && !h.size)) || !(h.flags & VHOST_USER_REPLY) ||
 	    (h.flags & VHOST_USER_VERSION_MASK) != VHOST_USER_VERSION)
 		return fail(f, -EPROTO, "bad answer to request %u (request %u, flags %#x, size %u)", request,
 			    h.request, h.flags, h.size);
-	ret = read_all(f, payload, size);
-	return ret ? fail(f, ret, "answer to request %u is cut short", request) : 0;
+	ret = read_all(f, payload, h.size);
+	if (ret)
+		return fail(f, ret, "answer to request %u is cut short", request);
+	return h.size == size ? 0 : -ENODATA;
+}
+
+static int read_reply(struct frontend *f, uint32_t request, void *payload, uint32_t size)
+{
+	return read_answer(f, request, payload, size, false);
 }
 
 /* A message without an answer of its own; with REPLY_ACK in force it gets one. */
@@ -259,6 +268,9 @@ static int negotiate_protocol(struct frontend *f)
 
 	if (ret)
 		return ret;
+	/* All that is looked for in the configuration is the link. A channel without one has nothing to say. */
+	if (f->features & BIT(VIRTIO_NET_F_STATUS) && offered & BIT(VHOST_USER_PROTOCOL_F_CONFIG))
+		use |= BIT(VHOST_USER_PROTOCOL_F_CONFIG) | BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ);
 	use &= offered;
 	ret = set_u64(f, VHOST_USER_SET_PROTOCOL_FEATURES, use, -1);
 	if (ret)
@@ -306,6 +318,7 @@ int frontend_negotiate(struct frontend *f, uint64_t wanted, uint64_t required)
 	if (ret)
 		return ret;
 	/* Some need others, which may be missing too. */
+	f->offered = offered;
 	f->features = netfeatures_usable(offered & (wanted | BIT(VHOST_USER_F_PROTOCOL_FEATURES)));
 	if (required & ~f->features) {
 		netfeatures_names(required & ~f->features, missing, sizeof(missing));
@@ -315,6 +328,8 @@ int frontend_negotiate(struct frontend *f, uint64_t wanted, uint64_t required)
 	f->protocol = 0;
 	if (f->features & BIT(VHOST_USER_F_PROTOCOL_FEATURES))
 		ret = negotiate_protocol(f);
+	if (!(f->protocol & BIT(VHOST_USER_PROTOCOL_F_CONFIG)))
+		f->features &= ~BIT(VIRTIO_NET_F_STATUS);	/* it would be nowhere to be read */
 	if (!ret && f->protocol & BIT(VHOST_USER_PROTOCOL_F_MQ))
 		ret = get_u64(f, VHOST_USER_GET_QUEUE_NUM, &pairs);
 	if (!ret)
@@ -391,6 +406,48 @@ int frontend_enable(struct frontend *f, uint32_t index, bool on)
 int frontend_driver_ok(struct frontend *f)
 {
 	return set_status(f, STATUS_FEATURES | VIRTIO_CONFIG_S_DRIVER_OK);
+}
+
+bool frontend_has_config(const struct frontend *f)
+{
+	return f->protocol & BIT(VHOST_USER_PROTOCOL_F_CONFIG);
+}
+
+bool frontend_has_channel(const struct frontend *f)
+{
+	return f->protocol & BIT(VHOST_USER_PROTOCOL_F_BACKEND_REQ);
+}
+
+int frontend_channel(struct frontend *f, int fd)
+{
+	struct vhost_user_msg m = { .hdr = { .request = VHOST_USER_SET_BACKEND_REQ_FD } };
+
+	return set(f, &m, fd);
+}
+
+/* No more than has been offered: what is behind that need not be there. */
+int frontend_get_config(struct frontend *f, struct virtio_net_config *cfg)
+{
+	const uint32_t len = f->offered & BIT(VIRTIO_NET_F_SPEED_DUPLEX)
+				     ? offsetof(struct virtio_net_config, duplex) + sizeof(cfg->duplex)
+				     : offsetof(struct virtio_net_config, mtu) + sizeof(cfg->mtu);
+	struct vhost_user_msg m = { .hdr = { .request = VHOST_USER_GET_CONFIG, .flags = VHOST_USER_VERSION,
+					     .size = VHOST_USER_CONFIG_HDR + len } };
+	struct vhost_user_config *c = &m.payload.config;
+	int ret;
+
+	*cfg = (struct virtio_net_config){ 0 };
+	c->size = len;
+	ret = send_msg(f, &m, -1);
+	if (ret)
+		return fail(f, ret, "request %u cannot be sent: %s", m.hdr.request, strerror(-ret));
+	ret = read_answer(f, VHOST_USER_GET_CONFIG, c, m.hdr.size, true);
+	if (ret)
+		return ret;
+	if (c->offset || c->size != len)
+		return fail(f, -EPROTO, "another part of the configuration than was asked for");
+	memcpy(cfg, c->data, len);
+	return 0;
 }
 
 bool frontend_lost(struct frontend *f)

@@ -12,6 +12,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
+#include <linux/virtio_net.h>
+
 #define FRONTEND_TIMEOUT_S 5
 
 struct frontend {
@@ -19,7 +21,8 @@ struct frontend {
 	bool server;
 	int listen_fd;		/* -1 as client */
 	int fd;			/* the connection, -1 = none */
-	uint64_t features;	/* virtio and vhost-user feature bits in force */
+	uint64_t offered;	/* virtio and vhost-user feature bits */
+	uint64_t features;	/* of these, those in force */
 	uint64_t protocol;	/* protocol feature bits in force */
 	uint32_t max_pairs;	/* what the back-end has */
 	char why[160];		/* what went wrong last */
@@ -70,6 +73,19 @@ int frontend_ring_stop(struct frontend *f, uint32_t index, uint32_t *base);
 int frontend_enable(struct frontend *f, uint32_t index, bool on);
 /* DRIVER_OK where STATUS is in force; nothing otherwise. Return: 0 or -errno. */
 int frontend_driver_ok(struct frontend *f);
+
+/* The back-end and the device have what it takes to read the device's configuration, and to hear of its changes. */
+bool frontend_has_config(const struct frontend *f);
+bool frontend_has_channel(const struct frontend *f);
+/* Gives the back-end its end of a channel, which stays the caller's, too. Return: 0 or -errno. */
+int frontend_channel(struct frontend *f, int fd);
+/**
+ * frontend_get_config() - read the device's configuration
+ * @cfg: what was offered of it, little-endian; the rest is zero
+ *
+ * Return: 0; -ENODATA: the back-end says that it has none, and all else goes on; -errno with a reason.
+ */
+int frontend_get_config(struct frontend *f, struct virtio_net_config *cfg);
 
 /* True when the back-end has closed the connection, or sent what nobody asked for. Does not block. */
 bool frontend_lost(struct frontend *f);

@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: BSD-2-Clause
+#include <endian.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -21,7 +22,7 @@
 #define PAUSE_MIN (20 * NSEC_PER_MSEC)
 #define PAUSE_MAX (200 * NSEC_PER_MSEC)	/* a connection that is refused costs next to nothing */
 
-enum epoll_tag { TAG_SOCKET, TAG_LISTEN, TAG_RING, TAG_ERR };
+enum epoll_tag { TAG_SOCKET, TAG_LISTEN, TAG_RING, TAG_ERR, TAG_CHANNEL };
 
 static int new_eventfd(void)
 {
@@ -55,10 +56,10 @@ int netdev_open(const struct driver_args *args, struct netdev **out, char *err, 
 		return -ENOMEM;
 	d->args = *args;
 	d->enable = args->queues;
-	d->errfd = d->memfd = -1;
+	d->errfd = d->memfd = d->channel.fd = -1;
 	d->pause_ns = PAUSE_MIN;
 	d->required = args->packed_vq ? BIT(VIRTIO_F_RING_PACKED) : 0;
-	d->wanted = d->required | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_F_ANY_LAYOUT) | BIT(VIRTIO_RING_F_EVENT_IDX) |
+	d->wanted = d->required | BIT(VIRTIO_F_VERSION_1) | BIT(VIRTIO_NET_F_STATUS) | BIT(VIRTIO_F_ANY_LAYOUT) | BIT(VIRTIO_RING_F_EVENT_IDX) |
 		    BIT(VIRTIO_RING_F_INDIRECT_DESC) | (args->in_order ? BIT(VIRTIO_F_IN_ORDER) : 0) |
 		    (args->mrg_rxbuf ? BIT(VIRTIO_NET_F_MRG_RXBUF) : 0) | (args->queues > 1 ? BIT(VIRTIO_NET_F_MQ) : 0);
 	d->epfd = epoll_create1(EPOLL_CLOEXEC);
@@ -107,6 +108,7 @@ void netdev_stats(const struct netdev *d, struct pair_stats *sum)
 static void tear_down(struct netdev *d)
 {
 	frontend_disconnect(&d->fe);
+	channel_close(&d->channel);
 	for (uint32_t i = 0; i < d->npairs; i++) {
 		struct pair *p = &d->pair[i];
 
@@ -249,6 +251,42 @@ static int start_rings(struct netdev *d)
 	return ret;
 }
 
+static int open_channel(struct netdev *d)
+{
+	int theirs, ret = 0;
+
+	if (!frontend_has_channel(&d->fe))
+		return 0;
+	ret = channel_open(&d->channel, d->fe.protocol & BIT(VHOST_USER_PROTOCOL_F_REPLY_ACK), &theirs);
+	if (ret)
+		return ret;
+	ret = frontend_channel(&d->fe, theirs);
+	close(theirs);
+	return ret ? ret : watch(d, d->channel.fd, EPOLLIN | EPOLLRDHUP, TAG_CHANNEL);
+}
+
+/* Fields count whose features are offered (virtio: "Device Configuration Space"), the status only if it was negotiated. */
+static int read_config(struct netdev *d)
+{
+	struct virtio_net_config c;
+	int ret;
+
+	d->link = true;
+	d->speed_mbps = d->mtu = 0;
+	if (!frontend_has_config(&d->fe))
+		return 0;
+	ret = frontend_get_config(&d->fe, &c);
+	if (ret)
+		return ret == -ENODATA ? 0 : ret;
+	if (d->fe.features & BIT(VIRTIO_NET_F_STATUS))
+		d->link = le16toh(c.status) & VIRTIO_NET_S_LINK_UP;
+	if (d->fe.offered & BIT(VIRTIO_NET_F_MTU))
+		d->mtu = le16toh(c.mtu);
+	if (d->fe.offered & BIT(VIRTIO_NET_F_SPEED_DUPLEX) && le32toh(c.speed) <= INT32_MAX)
+		d->speed_mbps = le32toh(c.speed);
+	return 0;
+}
+
 static int connect_once(struct netdev *d)
 {
 	uint32_t npairs;
@@ -261,10 +299,16 @@ static int connect_once(struct netdev *d)
 	ret = frontend_negotiate(&d->fe, d->wanted, d->required);
 	if (ret)
 		goto fail;
+	ret = open_channel(d);
+	if (ret)
+		goto fail;
 	npairs = d->fe.max_pairs < d->args.queues ? d->fe.max_pairs : d->args.queues;
 	ret = make_pairs(d, npairs);
 	if (!ret)
 		ret = start_rings(d);
+	/* After the channel is there: what changes from here on is heard of. */
+	if (!ret)
+		ret = read_config(d);
 	if (!ret)
 		ret = watch(d, d->fe.fd, EPOLLIN | EPOLLRDHUP, TAG_SOCKET);
 	if (!ret) {
@@ -319,6 +363,25 @@ static const char *trouble(struct netdev *d)
 	return NULL;
 }
 
+static enum netdev_event give_up(struct netdev *d, const char *why)
+{
+	set_why(d, why);
+	tear_down(d);
+	d->retry_ns = clock_now() + d->pause_ns;
+	return NETDEV_DOWN;
+}
+
+/* The back-end says that its configuration has changed, which need not be so. */
+static enum netdev_event news(struct netdev *d)
+{
+	const bool link = d->link;
+	const uint32_t speed = d->speed_mbps, mtu = d->mtu;
+
+	if (read_config(d))
+		return give_up(d, d->fe.why);
+	return link != d->link || speed != d->speed_mbps || mtu != d->mtu ? NETDEV_CONFIG : NETDEV_SAME;
+}
+
 enum netdev_event netdev_service(struct netdev *d)
 {
 	const char *why;
@@ -328,12 +391,11 @@ enum netdev_event netdev_service(struct netdev *d)
 	if (d->args.server)
 		frontend_turn_away(&d->fe);
 	why = trouble(d);
+	if (!why && channel_read(&d->channel))
+		return news(d);
 	if (!why)
 		return NETDEV_SAME;
-	set_why(d, why);
-	tear_down(d);
-	d->retry_ns = clock_now() + d->pause_ns;
-	return NETDEV_DOWN;
+	return give_up(d, why);
 }
 
 int netdev_timeout_ms(const struct netdev *d)

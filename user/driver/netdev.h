@@ -15,6 +15,7 @@
 #define VIADUCT_DRIVER_NETDEV_H
 
 #include "driver/args.h"
+#include "driver/channel.h"
 #include "driver/frontend.h"
 #include "driver/pair.h"
 
@@ -22,6 +23,7 @@ enum netdev_event {
 	NETDEV_SAME,		/* nothing changed */
 	NETDEV_UP,		/* connected, rings run */
 	NETDEV_DOWN,		/* the back-end is gone */
+	NETDEV_CONFIG,		/* link, speed or MTU have changed */
 	NETDEV_WAITING,		/* still not connected; netdev_why() has a new reason */
 };
 
@@ -30,7 +32,10 @@ struct netdev {
 	uint64_t wanted;	/* virtio features to use where offered */
 	uint64_t required;	/* of these, those that must be offered */
 	struct frontend fe;
+	struct channel channel;	/* where the back-end says that its configuration has changed */
 	bool up;
+	bool link;		/* what the device says of its link; true where it says nothing */
+	uint32_t speed_mbps, mtu;	/* 0 = it does not say */
 	uint32_t enable;	/* pairs to be enabled, whenever connected */
 	uint32_t npairs;	/* of this connection; 0 when down */
 	uint32_t nenabled;
@@ -81,10 +86,18 @@ int netdev_fd(const struct netdev *d);
 /* Forgets what made it readable; look at the rings after this. */
 void netdev_ack(struct netdev *d);
 
-/* Link state, queue pairs (enabled ones: 0..enabled-1 are to be used for sending), features in force. */
-static inline bool netdev_link(const struct netdev *d)
+/*
+ * A back-end is there and runs the rings; the device's link is up, too (VIRTIO_NET_F_STATUS); queue pairs (enabled ones:
+ * 0..enabled-1 are to be used for sending); features in force.
+ */
+static inline bool netdev_connected(const struct netdev *d)
 {
 	return d->up;
+}
+
+static inline bool netdev_link(const struct netdev *d)
+{
+	return d->up && d->link;
 }
 
 static inline uint32_t netdev_pairs(const struct netdev *d)
@@ -108,7 +121,7 @@ static inline uint64_t netdev_features(const struct netdev *d)
  */
 int netdev_enable(struct netdev *d, uint32_t n);
 
-/* The data interface; see pair.h. Nothing comes and there is no room while the link is down. */
+/* The data interface; see pair.h. Nothing comes and there is no room without a back-end; a link that is down changes nothing here. */
 static inline unsigned netdev_rx(struct netdev *d, uint32_t pair, struct frame *f, unsigned max)
 {
 	return pair < d->npairs ? pair_rx(&d->pair[pair], f, max) : 0;

@@ -12,6 +12,7 @@ static const struct {
 } names[] = {
 	{ VIRTIO_F_IN_ORDER, "in_order" },
 	{ VIRTIO_NET_F_MRG_RXBUF, "mrg_rxbuf" },
+	{ VIRTIO_NET_F_STATUS, "status" },
 	{ VIRTIO_F_RING_PACKED, "packed_vq" },
 	{ VIRTIO_F_VERSION_1, "version_1" },
 	{ VIRTIO_NET_F_CSUM, "csum" },
@@ -61,7 +62,8 @@ void netfeatures_names(uint64_t features, char *to, size_t len)
 
 void netfeatures_describe(uint64_t features, char *to, size_t len)
 {
-	const uint64_t plain = NETF(VIRTIO_F_IN_ORDER) | NETF(VIRTIO_NET_F_MRG_RXBUF);
+	const uint64_t plain = NETF(VIRTIO_F_IN_ORDER) | NETF(VIRTIO_NET_F_MRG_RXBUF) |
+			       NETF(VIRTIO_NET_F_STATUS);
 	char offloads[200], others[40];
 
 	netfeatures_names(features & plain, others, sizeof(others));
