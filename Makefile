@@ -101,7 +101,7 @@ unit: $(TESTS:%=$(BUILD)/tests/%)
 fuzzers: $(FUZZERS:%=$(BUILD)/tests/%)
 rootprogs: $(BUILD)/selftests/prog_verdicts $(BUILD)/selftests/prog_ports $(BUILD)/selftests/uplink_veth $(BUILD)/selftests/uplink_features \
 	$(BUILD)/selftests/uplink_tags $(BUILD)/selftests/uplink_host $(BUILD)/selftests/uplink_settings \
-	$(BUILD)/selftests/offload_corpus
+	$(BUILD)/selftests/offload_corpus $(BUILD)/selftests/linkwatch
 
 deps:
 	@selftests/deps.sh check

@@ -1,0 +1,34 @@
+# SPDX-License-Identifier: BSD-2-Clause
+# What links.sh and links_vm.sh share. Sourced after lib.sh.
+
+FLAPS=${FLAPS:-10}
+BAR_MS=100	# from an event to the map and to the guest
+PINS=/sys/fs/bpf/viaduct/nic0
+
+viaduct() { "$BUILD/viaduct" "$@"; }
+wire0() { in_wire ip link set wire0 "$1"; }	# up, down: the carrier of nic0
+watch_events() { viaduct monitor --name nic0 >"$WORK/events" 2>&1 & }
+has_happened() { jq -e "select(.event == \"$1\")" "$WORK/events" | grep -q .; }
+happens() { wait_for 15 has_happened "$1" || { cat "$WORK/events"; die "no $1"; }; }
+# bridge [KEYS]: with one port, and its events in $WORK/events.
+bridge() {
+	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC${1:+,$1}" && watch_events
+}
+is_connected() { status_is .ports[0].connected "$1"; }
+link_says() { wait_for 5 status_is ".ports[0].link.$1" "$2" || die "link: $(status .ports[0].link | jq -c .)"; }
+told_by() { link_says told_by "$1"; }
+
+# flap 0|1 WATCH...: takes the carrier of nic0 away, or gives it back, and notes when the kernel said so, when it was in the
+# map, and when WATCH saw it (see linkwatch.c).
+flap() {
+	local to=$1 word; shift
+	word=$([ "$to" = 1 ] && echo up || echo down)
+	"$BUILD/selftests/linkwatch" event nic0 $word map $PINS/links 0 up "$to" "$@" -- \
+		nsenter --net=/run/netns/wire ip link set wire0 $word >>"$WORK/flaps" || { tail -n 1 "$WORK/flaps"; die "the carrier went $word, and not all saw it"; }
+}
+# report_times WHAT WATCH: from the kernel's event, over all flaps.
+report_times() {
+	local n median worst
+	read -r n median worst < <(jq -rs "map(.$2 - .event) | sort | \"\(length) \(.[length / 2 | floor] * 100 | round / 100) \(.[-1] * 100 | round / 100)\"" "$WORK/flaps")
+	report "$1, $n flaps: median $median ms, worst $worst ms; the bar of $BAR_MS ms is $(awk "BEGIN {print $worst < $BAR_MS ? \"met\" : \"missed\"}")"
+}
