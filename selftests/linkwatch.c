@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: BSD-2-Clause
 /*
- * linkwatch WATCH... -- COMMAND...: runs COMMAND, polls without sleeping until all of the watches have seen what they
- * wait for, and prints when that was, in milliseconds since COMMAND was started, as JSON: {"event":0.8,"map":0.9}.
+ * linkwatch WATCH... -- COMMAND...: runs COMMAND, looks every 50 us until all of the watches have seen what they wait
+ * for, and prints when that was, in milliseconds since COMMAND was started, as JSON: {"event":0.8,"map":0.9}.
  *
  *   event IFACE up|down           the kernel says so of the carrier (RTM_NEWLINK, in this namespace)
  *   map PIN INDEX up|guest VALUE  this entry of a pinned map of links; map2 is the same, where there are two
  *   file NETNS PATH VALUE         a file begins with VALUE; /sys is as seen from the namespace, "-" = this one
- *   end FD                        end of file there
+ *   mark PATH TEXT                this is written to a file, behind what was there (within 4096 bytes)
  *
  * Ends with 1 when something has not come after 20 s.
  */
@@ -20,8 +20,10 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include <bpf/bpf.h>
@@ -42,7 +44,8 @@ struct watch {
 	unsigned ifindex, flag;		/* event: the flag's value that is waited for */
 	const uint32_t *field;		/* map */
 	uint32_t value;
-	const char *text;		/* file */
+	const char *text;		/* file, mark */
+	off_t from;			/* mark */
 	uint64_t at_ns;			/* 0 = not yet */
 };
 
@@ -140,19 +143,23 @@ static char **file_open(struct watch *w, char **a)
 	return a + 3;
 }
 
-static bool end_seen(struct watch *w)
+/* All that is new, again and again: it may come in pieces, and is not long. */
+static bool mark_seen(struct watch *w)
 {
-	char buf[4096];
+	char new[4096];
+	ssize_t n = pread(w->fd, new, sizeof(new), w->from);
 
-	return read(w->fd, buf, sizeof(buf)) == 0;
+	return n > 0 && memmem(new, (size_t)n, w->text, strlen(w->text));
 }
 
-static char **end_open(struct watch *w, char **a)
+static char **mark_open(struct watch *w, char **a)
 {
-	w->fd = atoi(a[0]);
-	if (fcntl(w->fd, F_SETFL, fcntl(w->fd, F_GETFL) | O_NONBLOCK))
-		die("end", a[0]);
-	return a + 1;
+	w->fd = open(a[0], O_RDONLY | O_CLOEXEC);
+	w->from = w->fd < 0 ? -1 : lseek(w->fd, 0, SEEK_END);
+	if (w->from < 0)
+		die("file", a[0]);
+	w->text = a[1];
+	return a + 2;
 }
 
 static const struct {
@@ -165,7 +172,7 @@ static const struct {
 	{ "map", 4, map_open, map_seen },
 	{ "map2", 4, map_open, map_seen },
 	{ "file", 3, file_open, file_seen },
-	{ "end", 1, end_open, end_seen },
+	{ "mark", 2, mark_open, mark_seen },
 };
 
 static char **open_watch(struct watch *w, char **a, char **end)
@@ -208,6 +215,7 @@ static pid_t run(char **command)
 
 int main(int argc, char **argv)
 {
+	const struct timespec pause = { .tv_nsec = 50000 };
 	char **a = argv + 1, **end = argv + argc;
 	struct watch w[8] = { 0 };
 	unsigned n = 0;
@@ -222,10 +230,11 @@ int main(int argc, char **argv)
 		fprintf(stderr, "usage: linkwatch WATCH... -- COMMAND...\n");
 		return 2;
 	}
+	prctl(PR_SET_TIMERSLACK, 1);
 	start = clock_now();
 	pid = run(a + 1);
 	while (!(all = look(w, n)) && clock_now() - start < PATIENCE)
-		sched_yield();	/* whoever is to make it happen may need this CPU */
+		nanosleep(&pause, NULL);	/* whoever is to make it happen may need this CPU */
 	for (unsigned i = 0; i < n; i++)
 		printf("%s\"%s\":%.3f", i ? "," : "{", w[i].kind,
 		       w[i].at_ns ? (double)(w[i].at_ns - start) / NSEC_PER_MSEC : -1);

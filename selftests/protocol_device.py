@@ -146,6 +146,52 @@ def test_a_front_end_that_was_shown_a_configuration_hears_when_it_is_true_no_mor
             same(fields(g)[1], LINK_UP, "status")
 
 
+def test_a_front_end_with_a_channel_hears_of_the_mtu_of_the_uplink():
+    c, theirs = channel()
+    with guest().run() as g:
+        needs(g, fe.P_CONFIG | fe.P_BACKEND_REQ)
+        ok(g.conn, "SET_BACKEND_REQ_FD", b"", [theirs])
+        theirs.close()
+        for mtu in 1400, 2000, 1500:
+            subprocess.run(["ip", "link", "set", "nic0", "mtu", str(mtu)], check=True)
+            hears(c, f"of an MTU of {mtu}")
+            same(fields(g)[3], mtu, "MTU in the configuration")
+
+
+def link():
+    return viaduct.port()["link"]
+
+
+def test_a_front_end_that_reads_the_configuration_is_told_and_shown_as_told():
+    c, theirs = channel()
+    with guest().run() as g:
+        needs(g, fe.P_CONFIG | fe.P_BACKEND_REQ)
+        ok(g.conn, "SET_BACKEND_REQ_FD", b"", [theirs])
+        theirs.close()
+        for up in False, True:
+            carrier(up)
+            hears(c, f"of a carrier that is {up}")
+            until(lambda: link()["guest"] == ("up" if up else "down"), lambda: f"guest: {link()}")
+            same(link()["told_by"], "config_change", "told by")
+
+
+def test_a_front_end_without_configuration_or_channel_is_shown_as_untold():
+    for lacking in fe.P_CONFIG, fe.P_BACKEND_REQ, fe.P_CONFIG | fe.P_BACKEND_REQ, 0:  # 0: it gives no channel
+        with negotiated(protocol=~lacking & ((1 << 20) - 1)) as g:
+            for i in g.rings():
+                g.set_up(i)
+            g.done()
+            until(lambda: link()["guest"] == "up", lambda: f"guest: {link()}")
+            carrier(False)
+            until(lambda: link()["guest"] == "untold", lambda: f"guest: {link()}")
+            same(link()["told_by"], "nothing", "told by")
+            true(link()["why"], "no reason is given")
+            same((viaduct.port()["connected"], viaduct.port()["connections"] > 0), (True, True), "connected")
+            carrier(True)
+            until(lambda: link()["guest"] == "up", lambda: f"guest: {link()}")
+        until(lambda: link()["guest"] == "none", lambda: f"guest: {link()}")
+
+
 def test_a_channel_that_nobody_reads_or_that_is_closed_stops_nothing():
     c, theirs = channel()
     theirs.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
