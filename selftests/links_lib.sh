@@ -7,7 +7,12 @@ PINS=/sys/fs/bpf/viaduct/nic0
 
 viaduct() { "$BUILD/viaduct" "$@"; }
 wire0() { in_wire ip link set wire0 "$1"; }	# up, down: the carrier of nic0
-watch_events() { viaduct monitor --name nic0 >"$WORK/events" 2>&1 & }
+# Returns when they come: something that makes one is done until it has been heard of.
+watch_events() {
+	viaduct monitor --name nic0 >"$WORK/events" 2>&1 &
+	wait_for 10 makes_an_event
+}
+makes_an_event() { viaduct port set vm0 isolated=off && has_happened port_changed; }
 has_happened() { jq -e "select(.event == \"$1\")" "$WORK/events" | grep -q .; }
 happens() { wait_for 15 has_happened "$1" || { cat "$WORK/events"; die "no $1"; }; }
 # bridge [KEYS]: with one port, and its events in $WORK/events.
