@@ -38,7 +38,7 @@ NO_FD = 1 << 8  # KICK, CALL, ERR
 F_LOG = 1  # SET_VRING_ADDR
 
 # Virtio and vhost feature bits
-F_MTU, F_MAC, F_MRG_RXBUF, F_MQ = 1 << 3, 1 << 5, 1 << 15, 1 << 22
+F_MTU, F_MAC, F_MRG_RXBUF, F_STATUS, F_MQ = 1 << 3, 1 << 5, 1 << 15, 1 << 16, 1 << 22
 F_LOG_ALL, F_INDIRECT, F_EVENT_IDX, F_PROTOCOL = 1 << 26, 1 << 28, 1 << 29, 1 << 30
 F_VERSION_1, F_PACKED, F_IN_ORDER = 1 << 32, 1 << 34, 1 << 35
 # Protocol features

@@ -191,6 +191,30 @@ test_viaduct_link_refuses_what_makes_no_sense() {
 	! viaduct link vm0 sideways 2>"$WORK/err" && ! viaduct link x down 2>>"$WORK/err" && ! viaduct link down 2>>"$WORK/err" && grep -q "no port named 'x'" "$WORK/err"
 }
 
+# --- from one process to the next ---------------------------------------------------------------------------------------
+
+# take_over [KEYS]: the running one is the new one from here on.
+take_over() {
+	local old=$VIADUCT_PID
+	start_viaduct --take-over --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC${1:+,$1}" && wait_for 10 gone "$old" || die "the old process did not end"
+}
+test_a_guest_follows_the_next_process_as_well() {
+	up && take_over && carrier_is 1 && wire0 down && wait_for 5 carrier_is 0 && take_over && carrier_is 0 && link_says guest down || return 1
+	wire0 up && wait_for 5 carrier_is 1 && link_says guest up && take_over && wait_for 5 pings in_guest $WIRE_IP && status_is .ports[0].connections 1
+}
+test_the_next_process_keeps_what_was_set_down_and_closed() {
+	up link=close && viaduct link vm0 down && wait_for 5 is_connected false && take_over link=close || return 1
+	link_says admin down && link_says guest down && is_connected false && [ ! -e "$SOCK" ] && carrier_is 0 || { status '.ports[0] | {link, connected, reason}' >&2; return 1; }
+	viaduct link vm0 up && wait_for 5 carrier_is 1 && wait_for 5 pings in_guest $WIRE_IP && link_says admin up || return 1
+	wire0 down && wait_for 5 is_connected false && take_over link=close && [ ! -e "$SOCK" ] && wire0 up && wait_for 5 carrier_is 1 && wait_for 5 pings in_guest $WIRE_IP
+}
+test_after_sigkill_a_guest_learns_what_became_of_the_carrier_meanwhile() {
+	up && kill -KILL "$VIADUCT_PID" && wire0 down || return 1
+	wait "$VIADUCT_PID" 2>/dev/null
+	start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" && wait_for 10 is_connected true && link_says guest down && carrier_is 0 || return 1
+	wire0 up && wait_for 5 carrier_is 1 && wait_for 5 pings in_guest $WIRE_IP
+}
+
 # --- DPDK --------------------------------------------------------------------------------------------------------------
 
 PMD_LOG=$WORK/testpmd.log

@@ -60,6 +60,20 @@ test_a_machine_is_told_by_the_viaduct_that_was_started_again() {
 	wire0 up
 	start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC,qmp=$QMP" && carrier_becomes 1 30 && wait_for 20 port_is_up && answers
 }
+test_a_machine_that_reboots_without_a_carrier_has_none_and_gets_it_back() {
+	with_monitor link=follow && viaduct link vm0 down && carrier_becomes 0 && "$TOP/selftests/qmp.py" "$WORK/vm.qmp" system_reset >/dev/null || return 1
+	wait_for 90 vm_answers && vm "ip addr add $GUEST_IP/24 dev eth0 && ip link set eth0 up" && carrier_becomes 0 && link_says guest down || return 1
+	viaduct link vm0 up && carrier_becomes 1 && wait_for 20 port_is_up && answers
+}
+# Both ways of saying it: the monitor at once, the connection after a second.
+test_a_machine_with_a_monitor_and_link_close_comes_back_whole() {
+	local i
+	with_monitor link=close || return 1
+	for i in 1 2; do
+		wire0 down && carrier_becomes 0 && wait_for 5 is_connected false && wire0 up && carrier_becomes 1 && wait_for 20 port_is_up && answers || return 1
+	done
+	ledger_balances
+}
 test_a_machine_without_a_monitor_keeps_its_carrier_and_is_shown_as_untold() {
 	up link=follow && wire0 down && link_says guest untold && told_by nothing && carrier_is 1 || return 1
 	status '.ports[0].link.why' | grep -q . && wire0 up && link_says guest up && answers

@@ -162,34 +162,40 @@ def link():
     return viaduct.port()["link"]
 
 
-def test_a_front_end_that_reads_the_configuration_is_told_and_shown_as_told():
+def link_is(guest, told_by):
+    until(lambda: (link()["guest"], link()["told_by"]) == (guest, told_by), lambda: f"link: {link()}")
+
+
+FOLLOWS = fe.F_VERSION_1 | fe.F_PROTOCOL | fe.F_STATUS
+
+
+def test_a_front_end_that_follows_the_configuration_is_shown_as_told():
     c, theirs = channel()
-    with guest().run() as g:
+    with guest(features=FOLLOWS).run() as g:
         needs(g, fe.P_CONFIG | fe.P_BACKEND_REQ)
         ok(g.conn, "SET_BACKEND_REQ_FD", b"", [theirs])
         theirs.close()
-        for up in False, True:
+        for up in False, True, False, True:
             carrier(up)
             hears(c, f"of a carrier that is {up}")
-            until(lambda: link()["guest"] == ("up" if up else "down"), lambda: f"guest: {link()}")
-            same(link()["told_by"], "config_change", "told by")
+            link_is("up" if up else "down", "config_change")
 
 
-def test_a_front_end_without_configuration_or_channel_is_shown_as_untold():
-    for lacking in fe.P_CONFIG, fe.P_BACKEND_REQ, fe.P_CONFIG | fe.P_BACKEND_REQ, 0:  # 0: it gives no channel
-        with negotiated(protocol=~lacking & ((1 << 20) - 1)) as g:
-            for i in g.rings():
-                g.set_up(i)
-            g.done()
-            until(lambda: link()["guest"] == "up", lambda: f"guest: {link()}")
+def test_a_front_end_that_cannot_be_told_is_shown_as_untold():
+    """It lacks the configuration, the channel, both, or the status; or, last, it might have a channel and gives none."""
+    for features, lacks in ((FOLLOWS, fe.P_CONFIG), (FOLLOWS, fe.P_BACKEND_REQ), (FOLLOWS, fe.P_CONFIG | fe.P_BACKEND_REQ),
+                            (FOLLOWS & ~fe.F_STATUS, 0), (FOLLOWS, 0)):
+        c, theirs = channel()
+        with guest(features=features, protocol=~lacks & (1 << 20) - 1).run() as g:
+            if not features & fe.F_STATUS:
+                ok(g.conn, "SET_BACKEND_REQ_FD", b"", [theirs])
             carrier(False)
-            until(lambda: link()["guest"] == "untold", lambda: f"guest: {link()}")
-            same(link()["told_by"], "nothing", "told by")
+            link_is("untold", "nothing")
             true(link()["why"], "no reason is given")
-            same((viaduct.port()["connected"], viaduct.port()["connections"] > 0), (True, True), "connected")
             carrier(True)
-            until(lambda: link()["guest"] == "up", lambda: f"guest: {link()}")
-        until(lambda: link()["guest"] == "none", lambda: f"guest: {link()}")
+            link_is("up", "nothing")
+        theirs.close()
+        until(lambda: link()["guest"] == "none", lambda: f"link: {link()}")
 
 
 def test_a_channel_that_nobody_reads_or_that_is_closed_stops_nothing():
