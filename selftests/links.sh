@@ -108,8 +108,8 @@ test_a_connecting_port_closes_too_and_does_not_call_while_there_is_no_carrier() 
 }
 # short_flap: the carrier is away for less than a second. A machine under load may need more: once more, then.
 short_flap() {
-	local n
-	for n in 1 2 3 4 5; do
+	local _
+	for _ in 1 2 3 4 5; do
 		FLAP_BEGAN=$EPOCHREALTIME
 		wire0 down && wait_for 5 uplink_is_up 0 && wire0 up && wait_for 5 uplink_is_up 1 || return 1
 		[ "$(took_less_than_ms 900)" = 1 ] && return 0
@@ -223,7 +223,6 @@ start_testpmd() {
 	{ while sleep 0.25; do echo "show port info 0"; done 2>/dev/null; } | dpdk-testpmd --no-huge -m 256 --no-pci --file-prefix "g$RANDOM" -l 0,1 --no-telemetry \
 		--vdev "net_virtio_user0,path=$SOCK,mac=$GUEST_MAC,queues=1,queue_size=256,server=$1" \
 		-- --total-num-mbufs=8192 --rxq=1 --txq=1 --forward-mode=icmpecho --auto-start --no-lsc-interrupt -i >"$PMD_LOG" 2>&1 &
-	PMD_PID=$!
 	wait_for 30 port_is_up || { tail -n 20 "$PMD_LOG" >&2; return 1; }
 }
 testpmd_link_is() { [ "$(grep -ao 'Link status: [a-z]*' "$PMD_LOG" | tail -n 1)" = "Link status: $1" ]; }
