@@ -601,7 +601,7 @@ static inline uint64_t dp_kept_here(const struct dp_port *d)
 {
 	static const enum dp_count here[] = {
 		DP_TO_PORTS, DP_TO_THE_HOST, DP_DROP_LOCK, DP_DROP_VLAN, DP_DROP_STORM, DP_DROP_ISOLATED,
-		DP_DROP_LINK_LOCAL, DP_DROP_SELF,
+		DP_DROP_LINK_LOCAL, DP_DROP_SELF, DP_DROP_LINK,
 	};
 	uint64_t n = d->drop_uplink_down;
 

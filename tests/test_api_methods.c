@@ -46,8 +46,10 @@ FAKE(port_add)
 FAKE(port_del)
 FAKE(port_set)
 FAKE(steer)
+FAKE(link)
 
-static const struct api_ops ops = { fake_status, fake_port_list, fake_port_add, fake_port_del, fake_port_set, fake_steer };
+static const struct api_ops ops = { fake_status, fake_port_list, fake_port_add, fake_port_del, fake_port_set, fake_steer,
+				    fake_link };
 
 static void ask(const struct api_ops *o, struct called *c, const char *request, struct api_reply *r)
 {

@@ -49,10 +49,12 @@ FAKE(port_list, "{s:[{s:s, s:b, s:{s:i, s:i}}]}", "ports", "name", "vm0", "up", 
 FAKE(port_add, "{s:s}", "name", "x")
 FAKE(port_del, "{s:s}", "name", "x")
 FAKE(port_set, "{s:s}", "name", "x")
+FAKE(link, "{s:s, s:b, s:s, s:{s:s,s:s,s:s,s:s}}", "port", "vm0", "up", 0, "reason", "admin_down", "link", "policy",
+     "follow", "admin", "down", "guest", "down", "told_by", "qmp")
 FAKE(steer, "{s:s, s:s, s:i, s:[i,i]}", "port", "vm0", "mode", "auto", "max", 2, "pairs", 0, 1)
 
 static const struct api_ops ops = {
-	fake_status, fake_port_list, fake_port_add, fake_port_del, fake_port_set, fake_steer
+	fake_status, fake_port_list, fake_port_add, fake_port_del, fake_port_set, fake_steer, fake_link
 };
 
 API_FIXTURE

@@ -52,7 +52,7 @@ static void on_disconnected(void *ctx, const char *why)
 	assert_null(endpoint_session(f->e));
 }
 
-static const struct endpoint_events events = { on_connected, on_disconnected };
+static const struct endpoint_events events = { .connected = on_connected, .disconnected = on_disconnected };
 
 static int setup(void **state)
 {

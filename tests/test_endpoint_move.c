@@ -45,7 +45,7 @@ static void on_disconnected(void *ctx, const char *why)
 	side_of(ctx)->disconnected++;
 }
 
-static const struct endpoint_events events = { on_connected, on_disconnected };
+static const struct endpoint_events events = { .connected = on_connected, .disconnected = on_disconnected };
 
 /* The file is the heir's. */
 static int unlink_nothing(const struct host_ops *h, const char *path)

@@ -58,6 +58,7 @@ static void usage(FILE *f)
 		"       viaduct port set PORT KEY=VALUE,... [--name NAME]\n"
 		"       viaduct port list [--name NAME] [--json]\n"
 		"       viaduct steer PORT [auto|hash] [INDEX[-INDEX]=PAIR,...|spread] [--name NAME] [--json]\n"
+		"       viaduct link PORT [up|down] [--name NAME] [--json]\n"
 		"       viaduct help | --version\n\n"
 		"options of run:\n");
 	config_help(f);
@@ -349,6 +350,8 @@ int main(int argc, char **argv)
 		return client_port(argc - 2, argv + 2);
 	if (!strcmp(cmd, "steer"))
 		return client_steer(argc - 2, argv + 2);
+	if (!strcmp(cmd, "link"))
+		return client_link(argc - 2, argv + 2);
 	if (!strcmp(cmd, "--version") || !strcmp(cmd, "version")) {
 		printf("viaduct %s\n", VIADUCT_VERSION);
 		return 0;

@@ -21,6 +21,7 @@
 #include "bridge/kept.h"
 #include "bridge/links.h"
 #include "bridge/park.h"
+#include "bridge/portlink.h"
 
 uint64_t attach_features(const struct port_config *cfg)
 {
@@ -300,10 +301,12 @@ static int op_rarp(void *ctx, const uint8_t mac[6])
 {
 	struct port *p = ctx;
 
+	if (p->link.admin_down)
+		return 0;
 	return announce_rarp(p->bridge, p, mac);
 }
 
-/* The guest's view of the link is the uplink's. */
+/* The guest's view of the link is the uplink's, but where its policy or the operator says otherwise. */
 static void op_config(void *ctx, struct virtio_net_config *c)
 {
 	struct port *p = ctx;
@@ -311,7 +314,7 @@ static void op_config(void *ctx, struct virtio_net_config *c)
 
 	if (p->cfg.nmac)
 		memcpy(c->mac, p->cfg.mac[0], sizeof(c->mac));
-	c->status = htole16(uplink_maps(p->bridge->uplink)->links[0].up ? VIRTIO_NET_S_LINK_UP : 0);
+	c->status = htole16(portlink_up(p) ? VIRTIO_NET_S_LINK_UP : 0);
 	c->max_virtqueue_pairs = htole16((uint16_t)p->pairs);
 	c->mtu = htole16(u->mtu < UINT16_MAX ? (uint16_t)u->mtu : UINT16_MAX);
 	c->speed = htole32(u->speed_mbps ? u->speed_mbps : UINT32_MAX);	/* all ones: not known */
@@ -366,6 +369,7 @@ static void on_connected(void *ctx)
 	p->session++;
 	for (unsigned i = 0; i < 2 * p->pairs; i++)	/* none of them runs: what broke belongs to the last guest */
 		WRITE_ONCE(port_vq(p, i)->broken, 0);
+	portlink_connected(p);
 	log_at(LOG_LEVEL_INFO, &p->complaints, "port %s: front-end connected", p->cfg.name);
 	bridge_event(p->bridge, "port_connected", p->cfg.name, "", -1);
 	attach_update(p);
@@ -381,9 +385,15 @@ static void on_disconnected(void *ctx, const char *why)
 	attach_update(p);
 }
 
+static void on_held(void *ctx)
+{
+	attach_update(ctx);
+}
+
 static const struct endpoint_events endpoint_events = {
 	.connected = on_connected,
 	.disconnected = on_disconnected,
+	.held = on_held,
 };
 
 static void endpoint_config(const struct port *p, struct endpoint_config *cfg)
@@ -466,12 +476,17 @@ void attach_close(struct port *p)
 	p->endpoint = NULL;
 	p->connected = false;
 	attach_update(p);
+	portlink_close(p);
 }
 
 static enum vd_link_reason port_reason(struct port *p, const struct vd_port *s)
 {
 	bool started = false, broken = false;
 
+	if (p->link.admin_down)
+		return VD_REASON_ADMIN_DOWN;
+	if (endpoint_is_held(p->endpoint))
+		return VD_REASON_UPLINK;
 	if (s->enabled)
 		return VD_REASON_NONE;
 	if (!p->connected)
@@ -495,7 +510,7 @@ static void publish_map(struct port *p, const struct vd_port *m)
 		log_error("port %s: cannot write the ports map", p->cfg.name);
 }
 
-void attach_update(struct port *p)
+static void update_map(struct port *p)
 {
 	struct bridge *b = p->bridge;
 	enum vd_link_reason reason;
@@ -521,6 +536,12 @@ void attach_update(struct port *p)
 	p->reason = reason;
 }
 
+void attach_update(struct port *p)
+{
+	update_map(p);
+	portlink_update(p);
+}
+
 static void report_broken(struct port *p, unsigned index, enum virtq_error why)
 {
 	struct session *s = endpoint_session(p->endpoint);
@@ -543,7 +564,7 @@ void attach_check(struct port *p, uint64_t now_ns)
 		endpoint_kick_out(p->endpoint, "guest memory or its log was truncated or is not backed");
 		return;
 	}
-	session_tick(s);
+	portlink_update(p);
 	for (unsigned i = 0; i < 2 * p->pairs; i++) {
 		struct virtq *vq = port_vq(p, i);
 		uint32_t *seen = &p->broken_seen[i / 32], bit = 1u << i % 32;

@@ -21,7 +21,7 @@ void attach_save_rings(struct port *p, struct parcel *to);
 /* The rings of an adopted connection go on there, once workers run. Touches nothing of them. 0 or -errno. */
 int attach_resume(struct port *p, struct parcel *from);
 
-/* Recomputes link state and steering of a port from its rings and tells map, program and listeners. */
+/* Recomputes link state and steering of a port from its rings and tells map, program, listeners and the guest. */
 void attach_update(struct port *p);
 
 /* Looks for rings that workers found broken, memory that is gone, call fds that hold a worker. Every tick. */

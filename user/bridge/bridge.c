@@ -23,6 +23,7 @@
 #include "bridge/bridge_parts.h"
 #include "bridge/kept.h"
 #include "bridge/links.h"
+#include "bridge/portlink.h"
 #include "bridge/ports.h"
 #include "bridge/replug.h"
 #include "xdp/fail.h"
@@ -70,6 +71,7 @@ static void on_link(void *arg, const struct uplink_link *l)
 		WRITE_ONCE(b->dp[i]->uplink_up, u->up);
 	if (u->mtu != mtu)
 		bridge_mtu_changed(b, u->mtu);
+	portlink_update_all(b);
 	log_info("uplink %s: %s (%s), mtu %u", u->name, u->up ? "up" : "down",
 		 links_reason_name(u->reason), u->mtu);
 	bridge_event(b, u->up ? "uplink_up" : "uplink_down", u->name, links_reason_name(u->reason), -1);

@@ -40,6 +40,7 @@ const char *datapath_count_name(enum dp_count c)
 		[DP_DROP_LINK_LOCAL] = "link_local",
 		[DP_DROP_SELF] = "for_itself",
 		[DP_DROP_HOST] = "host_refused",
+		[DP_DROP_LINK] = "link_down",
 		[DP_FROM_PORTS] = "from_this_host",
 		[DP_DROP_RATE] = "rate",
 		[DP_DROP_HEADER] = "bad_header",
@@ -256,7 +257,7 @@ static struct dp_port *lookup(struct datapath *dp, const struct nicq_pkt *p, uin
 	if (port >= VD_MAX_PORTS)
 		port = dp->unknown_port;
 	d = port < VD_MAX_PORTS ? dp->port[port] : NULL;
-	if (!d || !policy_member(&d->port->policy, vlan))
+	if (!d || d->port->policy.link_down || !policy_member(&d->port->policy, vlan))
 		return NULL;
 	d->without_meta++;
 	*pair = port_pair(d->port, vd_flow_hash(p->data, p->len));

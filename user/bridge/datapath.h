@@ -59,6 +59,7 @@ enum dp_count {
 	DP_DROP_LINK_LOCAL,	/* 802.1D addresses are not forwarded */
 	DP_DROP_SELF,		/* for itself */
 	DP_DROP_HOST,		/* the host did not take it */
+	DP_DROP_LINK,		/* its link was set down, or that of the port it is for */
 	/* packets for it from this host */
 	DP_FROM_PORTS,		/* from other ports and the host: delivered, or in a counter of drops */
 	DP_DROP_RATE,		/* beyond its limit */

@@ -184,6 +184,8 @@ static uint16_t to_port(struct datapath *dp, struct dp_tx *tx, uint32_t port, co
 
 	if (!d || port == tx->port->index)	/* it is there already */
 		return refuse(f, DP_DROP_SELF);
+	if (d->port->policy.link_down)
+		return refuse(f, DP_DROP_LINK);
 	if (tx->port->policy.isolated || d->port->policy.isolated)
 		return refuse(f, DP_DROP_ISOLATED);
 	if (!policy_member(&d->port->policy, f->vlan) || forward_hides_vlan(&d->port->policy, f))
@@ -207,12 +209,16 @@ static bool says_no_vlan(const struct dp_fwd *f)
 	return f->pin && !vlan_of_tag(f->head + VLAN_TYPE_AT);
 }
 
-/* VLAN and source of a frame, by the port's policy. False: it may not be sent. */
+/* Link, VLAN and source of a frame, by the port's policy. False: it may not be sent. */
 static bool may_send(struct dp_tx *tx, struct dp_fwd *f, uint32_t len)
 {
 	const struct policy *pol = &tx->port->policy;
 	uint16_t vid;
 
+	if (pol->link_down) {
+		refuse(f, DP_DROP_LINK);
+		return false;
+	}
 	/* A tag that says no VLAN is taken off by whoever gets it, and the next one is believed. */
 	if (!vlan_of(f, len, &vid) || (!pol->all_vlans && says_no_vlan(f) && forward_tag_behind(f))) {
 		refuse(f, DP_DROP_VLAN);
@@ -351,7 +357,7 @@ void forward_host(struct datapath *dp, const struct virtq_pkt *pkt, struct dp_fw
 	}
 	port = fdb_forward(dp->fdb, f->vlan, mac_load(f->head));
 	d = port < VD_MAX_PORTS ? dp->port[port] : NULL;
-	if (d && !d->port->policy.isolated && policy_member(&d->port->policy, f->vlan) &&
+	if (d && !d->port->policy.link_down && !d->port->policy.isolated && policy_member(&d->port->policy, f->vlan) &&
 	    !forward_hides_vlan(&d->port->policy, f))
 		f->dest = dp_dest(port, forward_pair(d->port, pkt, f));
 }

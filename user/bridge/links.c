@@ -78,6 +78,7 @@ static void port_entry(struct bridge *b, const struct port *p, enum vd_link_reas
 		.duplex = u->duplex,
 		.mtu = u->mtu,
 		.pairs = pairs,
+		.guest = p->link.guest,
 	};
 	snprintf(want->name, sizeof(want->name), "%.15s", p->cfg.name);
 }

@@ -6,7 +6,10 @@
 
 void policy_set(struct policy *p, const struct port_config *cfg)
 {
+	const bool link_down = p->link_down;
+
 	memset(p, 0, sizeof(*p));
+	p->link_down = link_down;
 	p->all_vlans = !cfg->vlan && !cfg->have_trunk;
 	p->has_trunk = cfg->have_trunk;
 	p->vlan = cfg->vlan;

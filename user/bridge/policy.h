@@ -23,6 +23,7 @@ struct policy {
 	bool has_trunk;		/* its guest gets tagged frames, too */
 	bool untagged;		/* frames without a tag may be sent and received */
 	bool mac_lock, isolated;
+	bool link_down;		/* viaduct link PORT down: nothing from it or to it. Not of the configuration */
 	bool tx_limited, rx_limited;
 	uint16_t vlan;		/* of untagged frames, 0 = they are untagged on the wire */
 	uint16_t key_vlan;	/* policy_key_vlan() */
@@ -40,7 +41,7 @@ static inline uint16_t policy_key_vlan(const struct port_config *cfg)
 	return cfg->have_trunk ? 0 : cfg->vlan;
 }
 
-/* Makes it anew. Control thread, workers parked or not yet there. */
+/* Makes it anew, but for @link_down. Control thread, workers parked or not yet there. */
 void policy_set(struct policy *p, const struct port_config *cfg);
 /* What the XDP program is to know of it: VLANs on the wire, bit 0 = untagged. */
 void policy_wire_vlans(const struct policy *p, struct vd_vlans *out);

@@ -25,6 +25,7 @@ struct port *port_create(uint32_t index, const struct port_config *cfg)
 	p->reason = VD_REASON_NOT_CONNECTED;
 	p->node = NODE_NONE;
 	p->kept_slot = -1;
+	p->link.said = VD_GUEST_UP;
 	/* Whole pages of its own: they may move to another NUMA node. */
 	p->vq = mmap(NULL, vq_bytes(p), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 	if (p->vq == MAP_FAILED) {
@@ -90,7 +91,7 @@ void port_map(struct port *p, struct vd_port *out)
 
 	memset(out, 0, sizeof(*out));
 	for (uint32_t i = 0; i < p->pairs; i++)
-		if (virtq_usable(port_rxq(p, i)))
+		if (virtq_usable(port_rxq(p, i)) && !p->link.admin_down)
 			list[n++] = (uint8_t)i;
 	out->enabled = n;
 	out->flags = flags(p);

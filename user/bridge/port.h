@@ -25,6 +25,20 @@ struct port_vq {
 
 struct bridge;
 
+/* What its guest is told of its link (portlink.c). */
+struct portlink {
+	bool admin_down;		/* viaduct link PORT down; lasts until up */
+	enum vd_guest_link guest;	/* as in the map */
+	enum vd_guest_link said;	/* the last one that listeners were told of: never NONE */
+	bool again;			/* they are to be told even if it is the same */
+	enum vd_guest_link qmp_told;	/* what QEMU has confirmed since the front-end connected, NONE = nothing */
+	bool tell_up;			/* QEMU may think that it is down: it is to be told when it is up */
+	bool complained;		/* of the monitor */
+	uint64_t down_since_ns;		/* 0 = it is up */
+	struct qmp *qmp;		/* NULL: there is no monitor */
+	struct loop_timer close;	/* link=close: it has been down for long enough */
+};
+
 struct port {
 	int node;			/* NUMA node of its state and of its guest's memory; control writes */
 	uint32_t index;			/* in links, steering, fdb, metadata */
@@ -44,6 +58,7 @@ struct port {
 	struct virtq_saved *moved;	/* while its rings come from another process */
 	bool connected;
 	enum vd_link_reason reason;
+	struct portlink link;
 	uint64_t mac[PORT_MACS];	/* learned, or those of mac= */
 	uint32_t mac_session[PORT_MACS];	/* in which session each was learned */
 	unsigned nmac;
@@ -93,7 +108,7 @@ void port_spread(const struct port *p, struct vd_steering *out);
 
 /**
  * port_map() - what the XDP program is to know of a port
- * @out: enabled = 0 when no rx virtqueue is usable
+ * @out: enabled = 0 when no rx virtqueue is usable, or its link was set down
  *
  * Control thread. Pure but for reading the virtqs' flags.
  */

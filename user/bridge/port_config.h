@@ -28,6 +28,13 @@
 	 VNET_BIT(VIRTIO_NET_F_STATUS) | VNET_BIT(VIRTIO_NET_F_SPEED_DUPLEX) |                                        \
 	 VNET_BIT(VIRTIO_NET_F_GUEST_ANNOUNCE) | VNET_OFFLOADS)
 
+/* link=: what a guest learns of the uplink's carrier. */
+enum port_link {
+	PORT_LINK_FOLLOW,	/* it is told, where there is a way to tell it */
+	PORT_LINK_CLOSE,	/* as FOLLOW, and without carrier for long its connection is closed */
+	PORT_LINK_ALWAYS_UP,	/* nothing */
+};
+
 struct port_config {
 	char name[32];
 	char socket[108];
@@ -51,6 +58,9 @@ struct port_config {
 	uint64_t tx_bps, rx_bps;	/* bits a second, Ethernet frames without FCS */
 	uint64_t tx_pps, rx_pps;	/* frames a second */
 	enum vd_steer_mode steering;	/* how flows are spread over its queue pairs */
+	enum port_link link;
+	char qmp[108];		/* QEMU's monitor, to tell it of the link; "": none */
+	char netdev[64];	/* what QEMU calls the port, "": it is asked for */
 	uid_t owner;		/* (uid_t)-1: as the process */
 	gid_t group;
 	mode_t perm;

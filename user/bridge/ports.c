@@ -20,6 +20,7 @@
 #include "bridge/links.h"
 #include "bridge/mac.h"
 #include "bridge/park.h"
+#include "bridge/portlink.h"
 #include "bridge/ports.h"
 #include "xdp/fail.h"
 
@@ -76,7 +77,7 @@ static int check_policy(struct bridge *b, const struct port *self, const struct 
 			   const struct fail *why)
 {
 	int ret = cfg->vlan || cfg->have_trunk ? uplink_check_vlans(b->uplink, why) : 0;
-	struct policy policy;
+	struct policy policy = { 0 };
 
 	if (ret)
 		return ret;
@@ -352,9 +353,46 @@ int bridge_port_set(struct bridge *b, const char *name, const struct port_config
 	attach_offer(p);
 	if (cfg->steering != old.steering)
 		change_mode(b, p);
+	if (strcmp(cfg->qmp, old.qmp) || strcmp(cfg->netdev, old.netdev))
+		portlink_configure(p);
 	attach_update(p);
 	bridge_event(b, "port_changed", name, "", -1);
 	return ret ? fail_with(&why, ret, "port %s: cannot write the maps: %s", name, strerror(-ret)) : 0;
+}
+
+/* --- its link ------------------------------------------------------------------- */
+
+/* What is on its way to it, or was let in before its link went down, comes nowhere. */
+static void set_link(struct bridge *b, struct port *p, bool up)
+{
+	bridge_park(b);
+	p->policy.link_down = !up;
+	for (uint32_t i = 0; i < b->queues && !up; i++)
+		datapath_flush_port(b->dp[i], p);
+	if (!up && b->worker[0].host)
+		from_host_forget(b->worker[0].host, p->index);
+	fdb_touch(&b->fdb);
+	bridge_unpark(b);
+}
+
+int bridge_port_link(struct bridge *b, const char *name, bool up, char *err, size_t errlen)
+{
+	const struct fail why = { err, errlen };
+	struct port *p = bridge_port_find(b, name);
+
+	if (!p)
+		return no_such_port(&why, name);
+	if (p->link.admin_down == !up)
+		return 0;
+	p->link.admin_down = !up;
+	if (up)
+		set_link(b, p, true);
+	bridge_event(b, up ? "link_admin_up" : "link_admin_down", name, "", -1);
+	attach_update(p);	/* the program stops before, and begins after the workers */
+	if (!up)
+		set_link(b, p, false);
+	bridge_wake(b);
+	return 0;
 }
 
 /* --- all of them ---------------------------------------------------------------- */

@@ -31,6 +31,14 @@ int bridge_port_del(struct bridge *b, const char *name, char *err, size_t errlen
  */
 int bridge_port_set(struct bridge *b, const char *name, const struct port_config *cfg, char *err, size_t errlen);
 
+/**
+ * bridge_port_link() - pull the cable of a port, or put it in again
+ *
+ * Down: nothing passes in either direction, and the guest is told, whatever link= says. It is not configuration: it lasts,
+ * across connections, until it is set up. Return: 0, or -ENOENT with a line in @err.
+ */
+int bridge_port_link(struct bridge *b, const char *name, bool up, char *err, size_t errlen);
+
 /* What differs of two configurations that cannot change while a port exists, in words; NULL: nothing. */
 const char *bridge_port_fixed_change(const struct port_config *a, const struct port_config *b);
 

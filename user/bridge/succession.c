@@ -21,6 +21,7 @@
 #include "bridge/kept.h"
 #include "bridge/mac.h"
 #include "bridge/park.h"
+#include "bridge/portlink.h"
 #include "bridge/ports.h"
 #include "bridge/succession.h"
 #include "viaduct_host.h"
@@ -39,6 +40,8 @@ struct bridge_saved {
 
 struct port_saved {
 	uint32_t index, nmac, session, reason, connected;
+	uint32_t admin_down, guest, said, qmp_told;
+	uint64_t down_since_ns;
 	uint64_t announced_ns, not_announced;
 	uint32_t announced;
 	uint32_t mac_session[PORT_MACS];
@@ -78,6 +81,11 @@ static void save_port(struct port *p, struct parcel *to)
 	s->arrived_ns = p->arrived_ns;
 	s->reason = p->reason;
 	s->connected = p->connected;
+	s->admin_down = p->link.admin_down;
+	s->guest = p->link.guest;
+	s->said = p->link.said;
+	s->qmp_told = p->link.qmp_told;
+	s->down_since_ns = p->link.down_since_ns;
 	s->announced_ns = p->announced_ns;
 	s->announced = p->announced;
 	s->not_announced = p->not_announced;
@@ -198,6 +206,12 @@ static int make_port(struct bridge *b, const struct port_saved *s, struct port *
 	p->arrived_ns = s->arrived_ns;
 	p->reason = s->reason;
 	p->connected = s->connected;
+	p->link.admin_down = p->policy.link_down = s->admin_down;
+	p->link.guest = s->guest;
+	p->link.said = s->said;
+	p->link.qmp_told = s->qmp_told;
+	p->link.down_since_ns = s->down_since_ns;
+	portlink_adopted(p);
 	p->announced_ns = s->announced_ns;
 	p->announced = s->announced;
 	p->not_announced = s->not_announced;
@@ -234,6 +248,8 @@ static int adopt_port(struct bridge *b, struct parcel *from, const struct fail *
 	ret = parcel_get(from, TAG, s, sizeof(*s));
 	s->cfg.name[sizeof(s->cfg.name) - 1] = '\0';
 	s->cfg.socket[sizeof(s->cfg.socket) - 1] = '\0';
+	s->cfg.qmp[sizeof(s->cfg.qmp) - 1] = '\0';
+	s->cfg.netdev[sizeof(s->cfg.netdev) - 1] = '\0';
 	if (ret || !makes_sense(s) || b->port[s->index])
 		ret = fail_with(why, -EPROTO, "the running instance's state of a port cannot be read");
 	if (!ret)

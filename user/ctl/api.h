@@ -40,7 +40,7 @@ typedef int api_op(void *ctx, const json_t *params, json_t **result, char *err, 
 
 /* One per method of that name; NULL: not supported. */
 struct api_ops {
-	api_op *status, *port_list, *port_add, *port_del, *port_set, *steer;
+	api_op *status, *port_list, *port_add, *port_del, *port_set, *steer, *link;
 };
 
 struct api;

@@ -55,6 +55,8 @@ static const struct method methods[] = {
 	  { { "name", STRING, NEEDED }, { "set", STRING, NEEDED } } },
 	{ "steer", OP(steer), "show a port's steering, or change its \"mode\" or \"pairs\"",
 	  { { "port", STRING, NEEDED }, { "mode", STRING, OPTIONAL }, { "pairs", STRING_OR_LIST, OPTIONAL } } },
+	{ "link", OP(link), "show a port's link, or set it \"up\" or \"down\"; \"state\" is one of these",
+	  { { "port", STRING, NEEDED }, { "state", STRING, OPTIONAL } } },
 };
 #define METHODS (sizeof(methods) / sizeof(methods[0]))
 #define PARAMS (sizeof(methods[0].param) / sizeof(methods[0].param[0]))

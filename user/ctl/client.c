@@ -284,6 +284,34 @@ int client_steer_in(const struct client_env *env, int argc, char **argv)
 	return flushed(env);
 }
 
+/* ---- viaduct link ---- */
+
+int client_link_in(const struct client_env *env, int argc, char **argv)
+{
+	static const struct command command = { "link PORT [up|down] [--name NAME] [--json]", TAKES_JSON, 1, 2 };
+	json_t *params, *result;
+	struct options o;
+	int code;
+
+	code = parse(env, &command, argc, argv, &o);
+	if (code)
+		return code;
+	if (o.words > 1 && strcmp(o.word[1], "up") && strcmp(o.word[1], "down"))
+		return misuse(env, &command, "neither up nor down:", o.word[1]);
+	params = json_pack("{s:s, s:s*}", "port", o.word[0], "state", o.words > 1 ? o.word[1] : NULL);
+	if (!params)
+		return misuse(env, &command, "no UTF-8 text:", o.word[0]);
+	result = ask_once(env, o.name, "link", params, &code);
+	if (!result)
+		return code;
+	if (o.json)
+		print_json(env, result);
+	else if (o.words == 1)
+		show_link_state(result, env->out);
+	json_decref(result);
+	return flushed(env);
+}
+
 /* ---- with the real places ---- */
 
 static struct client_env real(void)
@@ -317,4 +345,11 @@ int client_steer(int argc, char **argv)
 	struct client_env env = real();
 
 	return client_steer_in(&env, argc, argv);
+}
+
+int client_link(int argc, char **argv)
+{
+	struct client_env env = real();
+
+	return client_link_in(&env, argc, argv);
 }

@@ -1,5 +1,5 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* The other end of the control API: the commands status, monitor, port and steer. */
+/* The other end of the control API: the commands status, monitor, port, steer and link. */
 #ifndef VIADUCT_CTL_CLIENT_H
 #define VIADUCT_CTL_CLIENT_H
 
@@ -46,5 +46,14 @@ int client_port_in(const struct client_env *env, int argc, char **argv);
  */
 int client_steer(int argc, char **argv);
 int client_steer_in(const struct client_env *env, int argc, char **argv);
+
+/**
+ * client_link() - a port's link: show it, or pull its cable
+ * @argc, @argv: PORT [up|down] [--name NAME] [--json]; PORT alone shows it
+ *
+ * Return: exit code, as client_status().
+ */
+int client_link(int argc, char **argv);
+int client_link_in(const struct client_env *env, int argc, char **argv);
 
 #endif

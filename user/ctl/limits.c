@@ -6,7 +6,7 @@
 #include "ctl/limits.h"
 
 #define OF_THE_PROCESS 256	/* maps, sockets of NIC queues, control clients */
-#define OF_A_PORT 16		/* listener, connection, memory regions, log */
+#define OF_A_PORT 16		/* listener, connection, memory regions, log, and for a moment QEMU's monitor */
 #define OF_A_PAIR 6		/* kick, call and err of two rings */
 
 uint64_t limits_files(const struct port_config *ports, unsigned n)

@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "bridge/links.h"
 #include "bridge/ports.h"
 #include "ctl/config.h"
 #include "ctl/limits.h"
@@ -156,6 +157,28 @@ static int on_steer(void *ctx, const json_t *params, json_t **result, char *err,
 	return ret;
 }
 
+static int on_link(void *ctx, const json_t *params, json_t **result, char *err, size_t errlen)
+{
+	static const char *const states[] = { "down", "up", NULL };
+	const char *name = text_of(params, "port"), *state = text_of(params, "state");
+	const struct parse p = { .err = err, .errlen = errlen, .what = "state" };
+	struct manage *m = ctx;
+	struct port *port = bridge_port_find(m->bridge, name);
+	int up, ret;
+
+	if (!port)
+		return no_such_port(name, err, errlen);
+	if (state) {
+		up = parse_choice(&p, state, states, "up, down");
+		ret = up < 0 ? up : bridge_port_link(m->bridge, name, up, err, errlen);
+		if (ret)
+			return ret;
+	}
+	*result = json_pack("{s:s, s:b, s:s, s:o}", "port", port->cfg.name, "up", port->reason == VD_REASON_NONE,
+			    "reason", links_reason_name(port->reason), "link", status_port_link(port));
+	return 0;
+}
+
 const struct api_ops manage_ops = {
 	.status = on_status,
 	.port_list = on_port_list,
@@ -163,4 +186,5 @@ const struct api_ops manage_ops = {
 	.port_del = on_port_del,
 	.port_set = on_port_set,
 	.steer = on_steer,
+	.link = on_link,
 };

@@ -214,6 +214,43 @@ static int key_steering(struct port_keys *k, const struct parse *p, const char *
 	return i < 0 ? i : 0;
 }
 
+static int key_link(struct port_keys *k, const struct parse *p, const char *v)
+{
+	static const char *const choices[] = { [PORT_LINK_FOLLOW] = "follow", [PORT_LINK_CLOSE] = "close",
+					       [PORT_LINK_ALWAYS_UP] = "always-up", NULL };
+	int i = parse_choice(p, v, choices, "follow, close, always-up");
+
+	if (i >= 0)
+		k->port->link = (enum port_link)i;
+	return i < 0 ? i : 0;
+}
+
+static int key_qmp(struct port_keys *k, const struct parse *p, const char *v)
+{
+	if (!strcmp(v, "off"))
+		v = "";
+	else if (*v != '/')
+		return parse_wrong(p, "'%s' is neither 'off' nor a path that begins with '/': give the one of QEMU's "
+				      "-qmp unix:PATH,server=on,wait=off", v);
+	if (strlen(v) >= sizeof(k->port->qmp))
+		return parse_wrong(p, "'%s' is longer than %zu bytes, which is all a UNIX socket can have: use a "
+				      "shorter path", v, sizeof(k->port->qmp) - 1);
+	snprintf(k->port->qmp, sizeof(k->port->qmp), "%s", v);
+	return 0;
+}
+
+/* As QEMU checks it (id_wellformed()). */
+static int key_netdev(struct port_keys *k, const struct parse *p, const char *v)
+{
+	if (!strcmp(v, "off"))
+		v = "";
+	else if (!isalpha((unsigned char)*v) || !parse_plain_name(v, sizeof(k->port->netdev) - 1))
+		return parse_wrong(p, "'%s' is neither 'off' nor an id of QEMU's: give the one of -netdev "
+				      "vhost-user,id=ID, 63 characters at most", v);
+	snprintf(k->port->netdev, sizeof(k->port->netdev), "%s", v);
+	return 0;
+}
+
 /* By name, or by number where there is no such name. */
 static int find_id(const struct parse *p, const char *v, bool group, unsigned *id)
 {
@@ -363,6 +400,9 @@ static const struct key keys[] = {
 	{ "tx-pps", key_tx_pps, LIVE },
 	{ "rx-pps", key_rx_pps, LIVE },
 	{ "steering", key_steering, LIVE },
+	{ "link", key_link, LIVE },
+	{ "qmp", key_qmp, LIVE },
+	{ "netdev", key_netdev, LIVE },
 	{ "owner", key_owner, 0 },
 	{ "perm", key_perm, 0 },
 	{ "offloads", key_offloads, LIST },
@@ -406,6 +446,9 @@ const char *port_keys_help(void)
 	       "      tx-pps=N|off         frames a second that it may send, like 100K (off)\n"
 	       "      rx-pps=N|off         frames a second that it may receive (off)\n"
 	       "      steering=auto|hash   a flow's queue pair: as the guest sends it, or by hash only (auto)\n"
+	       "      link=follow|close|always-up  what it learns of the uplink's carrier (follow)\n"
+	       "      qmp=PATH|off         QEMU's monitor (-qmp unix:PATH,server=on,wait=off), to set its link (off)\n"
+	       "      netdev=ID|off        QEMU's id of the port's -netdev (off: it is asked for)\n"
 	       "      owner=USER[:GROUP]   who owns the socket file: the user QEMU runs as\n"
 	       "      perm=MODE            its mode in octal (0600)\n"
 	       "      offloads=on|off|LIST what is done in software for the guest, like csum,tso or -uso (on)\n"
@@ -556,6 +599,10 @@ int port_keys_end(struct port_keys *k, const struct parse *p)
 				      "mode=client");
 	if (c->mac_lock && !c->nmac)
 		return parse_wrong(p, "mac-lock=on needs mac=: give the addresses that the guest may send from");
+	if (*c->netdev && !*c->qmp)
+		return parse_wrong(p, "netdev= needs qmp=: give the path of QEMU's monitor");
+	if (!strcmp(c->qmp, c->socket))
+		return parse_wrong(p, "qmp= and socket= are the same path: the monitor has a socket of its own");
 	return check_vlans(p, c);
 }
 

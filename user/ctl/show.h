@@ -20,6 +20,8 @@ void show_one_port(const json_t *status, FILE *out);
 void show_port_list(const json_t *list, FILE *out);
 /* show_steering() - what the method "steer" answers. */
 void show_steering(const json_t *steering, FILE *out);
+/* show_link_state() - what the method "link" answers. */
+void show_link_state(const json_t *link, FILE *out);
 
 /* Between show.c and show_ports.c. */
 void show_node(const json_t *o, const char *what, FILE *out);

@@ -20,6 +20,39 @@ static void line_list(FILE *out, const char *name, const json_t *list)
 	show_line(out, name, &t);
 }
 
+/* "follow, set down; the guest's is down, told by qmp" */
+static void add_link(struct show_text *t, const json_t *l)
+{
+	const char *guest = show_str(l, "guest");
+
+	show_add(t, "%s", show_str(l, "policy"));
+	if (!strcmp(show_str(l, "admin"), "down"))
+		show_add(t, ", set down");
+	if (*guest && strcmp(guest, "none"))
+		show_add(t, "; the guest's is %s", strcmp(guest, "untold") ? guest : "down, but it does not know");
+	if (!strcmp(guest, "down"))
+		show_add(t, ", told by %s", show_str(l, "told_by"));
+	if (*show_str(l, "why"))
+		show_add(t, ": %s", show_str(l, "why"));
+}
+
+static void show_guest_link(const json_t *p, FILE *out)
+{
+	const json_t *l = json_object_get(p, "link");
+	struct show_text t = { 0 };
+
+	if (l)
+		add_link(&t, l);
+	show_line(out, "link", &t);
+}
+
+void show_link_state(const json_t *link, FILE *out)
+{
+	fprintf(out, "port %s: ", show_str(link, "port"));
+	show_updown(link, out);
+	show_guest_link(link, out);
+}
+
 static void show_peer(const json_t *p, FILE *out)
 {
 	struct show_text t = { 0 }, pairs = { 0 };
@@ -176,6 +209,7 @@ void show_port(const json_t *p, FILE *out)
 {
 	fprintf(out, "\nport %s (%s on %s): ", show_str(p, "name"), show_str(p, "role"), show_str(p, "socket"));
 	show_updown(p, out);
+	show_guest_link(p, out);
 	show_peer(p, out);
 	show_config(p, out);
 	show_addresses(p, out);
@@ -194,11 +228,14 @@ static void fit(char cell[SHOW_CELL], const char *text)
 
 static void link_cell(char cell[SHOW_CELL], const json_t *p)
 {
+	const char *guest = show_str(json_object_get(p, "link"), "guest");
 	struct show_text t = { 0 };
 
 	show_add(&t, "%s", show_yes(p, "up") ? "up" : "down");
 	if (!show_yes(p, "up") && *show_str(p, "reason"))
 		show_add(&t, " (%s)", show_str(p, "reason"));
+	else if (!strcmp(guest, "down") || !strcmp(guest, "untold"))
+		show_add(&t, " (guest: %s)", guest);
 	fit(cell, t.s);
 }
 

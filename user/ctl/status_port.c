@@ -2,6 +2,7 @@
 #include "base/clock.h"
 #include "bridge/attach.h"
 #include "bridge/links.h"
+#include "bridge/portlink.h"
 #include "ctl/names.h"
 #include "ctl/port_keys.h"
 #include "ctl/status_port.h"
@@ -94,6 +95,23 @@ static json_t *config_json(const struct port_config *c)
 	put_int(o, "tx_pps", c->tx_pps);
 	put_int(o, "rx_pps", c->rx_pps);
 	put_str(o, "steering", c->steering == VD_STEER_AUTO ? "auto" : "hash");
+	put_str(o, "link", portlink_policy_name(c->link));
+	put_str(o, "qmp", c->qmp);
+	put_str(o, "netdev", c->netdev);
+	return o;
+}
+
+json_t *status_port_link(const struct port *p)
+{
+	const char *why = portlink_why(p);
+	json_t *o = json_object();
+
+	put_str(o, "policy", portlink_policy_name(p->cfg.link));
+	put_str(o, "admin", p->link.admin_down ? "down" : "up");
+	put_str(o, "guest", portlink_guest_name(p->link.guest));
+	put_str(o, "told_by", portlink_by(p));
+	if (*why)
+		put_str(o, "why", why);
 	return o;
 }
 
@@ -210,6 +228,7 @@ json_t *status_port_brief(struct bridge *b, struct port *p)
 	put_str(o, "role", p->cfg.role == ENDPOINT_SERVER ? "server" : "client");
 	put_bool(o, "up", p->reason == VD_REASON_NONE);
 	put_str(o, "reason", links_reason_name(p->reason));
+	json_object_set_new(o, "link", status_port_link(p));
 	put_bool(o, "connected", p->connected);
 	put_int(o, "peer_pid", (uint64_t)pid);
 	put_int(pairs, "max", p->pairs);

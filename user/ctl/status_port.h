@@ -7,6 +7,8 @@
 
 #include "bridge/state.h"
 
+/* Its link, as the operator wants it and as its guest is told. A new object. */
+json_t *status_port_link(const struct port *p);
 /* What the port is: configuration, link, addresses. A new object. */
 json_t *status_port_brief(struct bridge *b, struct port *p);
 /* The same with its session and all that is counted; @rings: one by one, too. A new object. */

@@ -10,6 +10,10 @@
  *   unread  from a reply until the peer has read something of what it owes
  * While a reply does not fit into the socket no further message is read, so
  * one reply is all that is ever queued.
+ *
+ * An endpoint that is held has neither connection nor listener. The connection
+ * goes from the loop, by a timer that is due at once: whoever holds it may have
+ * been called by its session.
  */
 #include <errno.h>
 #include <poll.h>
@@ -70,6 +74,9 @@ struct endpoint {
 	uint64_t backoff_ns, since_ns;
 	int last_error;			/* client: of the last attempt that was logged */
 	bool closing;
+	bool held;			/* by endpoint_hold() */
+	struct loop_timer cut;		/* held: what is open is to be closed */
+	char why_held[64];
 
 	/* the connection */
 	struct loop_watch conn;
@@ -110,7 +117,7 @@ static void conn_close(struct endpoint *e, const char *why)
 	session_destroy(s);
 	e->pid = 0;
 	e->uid = 0;
-	if (e->cfg.role == ENDPOINT_CLIENT && !e->closing) {
+	if (e->cfg.role == ENDPOINT_CLIENT && !e->closing && !e->held) {
 		if (clock_now() - e->since_ns >= LASTED_NS)
 			e->backoff_ns = BACKOFF_MIN_NS;
 		retry_later(e);
@@ -397,11 +404,34 @@ static void listener_ready(struct loop_watch *w, uint32_t events)
 	}
 }
 
+static int start_listening(struct endpoint *e);
+
+/* After endpoint_release(). Somebody else may have taken the path meanwhile. */
+static void listen_again(struct endpoint *e)
+{
+	int ret = start_listening(e);
+
+	if (!ret) {
+		e->backoff_ns = BACKOFF_MIN_NS;
+		e->last_error = 0;
+		return;
+	}
+	if (ret != e->last_error)
+		log_at(LOG_LEVEL_WARN, &e->limit, "%s: cannot listen again: %s; trying on", e->cfg.path,
+		       ret == -EADDRINUSE ? "another process does" : strerror(-ret));
+	e->last_error = ret;
+	retry_later(e);
+}
+
 static void again_due(struct loop_timer *t)
 {
 	struct endpoint *e = t->arg;
 	int fd;
 
+	if (e->cfg.role == ENDPOINT_SERVER && e->listener.fd < 0) {
+		listen_again(e);
+		return;
+	}
 	if (e->cfg.role == ENDPOINT_SERVER) {
 		if (loop_add(e->loop, &e->listener, EPOLLIN) < 0)
 			loop_timer_set(e->loop, &e->again, clock_now() + BACKOFF_MAX_NS);
@@ -444,9 +474,13 @@ static int start_listening(struct endpoint *e)
 	if (ret < 0) {
 		e->host->unlink(e->host, c->path);
 		close(fd);
+		e->listener.fd = -1;
+		e->ino = 0;
 	}
 	return ret;
 }
+
+static void cut_due(struct loop_timer *t);
 
 static struct endpoint *make(struct loop *loop, const struct host_ops *host, const struct endpoint_config *cfg,
 			     const struct session_ops *session_ops, const struct endpoint_events *events, void *ctx)
@@ -467,6 +501,7 @@ static struct endpoint *make(struct loop *loop, const struct host_ops *host, con
 	e->listener = (struct loop_watch){ .fd = -1, .fn = listener_ready, .arg = e };
 	e->conn = (struct loop_watch){ .fd = -1, .fn = conn_ready, .arg = e };
 	e->again = (struct loop_timer){ .fn = again_due, .arg = e };
+	e->cut = (struct loop_timer){ .fn = cut_due, .arg = e };
 	e->begun = (struct loop_timer){ .fn = begun_due, .arg = e };
 	e->unread = (struct loop_timer){ .fn = unread_due, .arg = e };
 	return e;
@@ -506,19 +541,67 @@ static void remove_socket_file(struct endpoint *e)
 		e->host->unlink(e->host, e->cfg.path);
 }
 
+static void stop_listening(struct endpoint *e)
+{
+	if (e->listener.fd < 0)
+		return;
+	loop_del(e->loop, &e->listener);
+	remove_socket_file(e);
+	close(e->listener.fd);
+	e->listener.fd = -1;
+	e->ino = 0;
+}
+
 void endpoint_close(struct endpoint *e)
 {
 	if (!e)
 		return;
 	e->closing = true;
 	loop_timer_cancel(e->loop, &e->again);
-	if (e->listener.fd >= 0) {
-		loop_del(e->loop, &e->listener);
-		remove_socket_file(e);
-		close(e->listener.fd);
-	}
+	loop_timer_cancel(e->loop, &e->cut);
+	stop_listening(e);
 	conn_close(e, "the port was closed");
 	free(e);
+}
+
+static void cut_due(struct loop_timer *t)
+{
+	struct endpoint *e = t->arg;
+
+	loop_timer_cancel(e->loop, &e->again);
+	stop_listening(e);	/* first: whoever returns at once must not find it */
+	conn_close(e, e->why_held);
+}
+
+void endpoint_hold(struct endpoint *e, const char *why)
+{
+	if (e->closing || e->held)
+		return;
+	e->held = true;
+	snprintf(e->why_held, sizeof(e->why_held), "%s", why);
+	loop_timer_set(e->loop, &e->cut, clock_now());
+	if (e->events->held)
+		e->events->held(e->ctx);
+}
+
+void endpoint_release(struct endpoint *e)
+{
+	if (e->closing || !e->held)
+		return;
+	e->held = false;
+	loop_timer_cancel(e->loop, &e->cut);	/* then nothing was closed yet */
+	e->backoff_ns = BACKOFF_MIN_NS;
+	if (e->cfg.role == ENDPOINT_SERVER && e->listener.fd < 0)
+		listen_again(e);
+	else if (e->cfg.role == ENDPOINT_CLIENT && e->conn.fd < 0)
+		loop_timer_set(e->loop, &e->again, clock_now());
+	if (e->events->held)
+		e->events->held(e->ctx);
+}
+
+bool endpoint_is_held(const struct endpoint *e)
+{
+	return e && e->held;
 }
 
 void endpoint_kick_out(struct endpoint *e, const char *why)
@@ -553,7 +636,8 @@ const struct endpoint_stats *endpoint_stats(const struct endpoint *e)
 
 /* No pointers. A message that is half there goes along, and so does an answer that is not yet out. */
 struct endpoint_saved {
-	uint32_t role, connected;
+	uint32_t role, connected, held;
+	char why_held[64];
 	uint64_t backoff_ns, since_ns, begun_ns, unread_ns;
 	struct endpoint_stats stats;
 	uint64_t dev, ino;
@@ -566,12 +650,13 @@ struct endpoint_saved {
 void endpoint_save(const struct endpoint *e, struct parcel *to)
 {
 	struct endpoint_saved s = {
-		.role = e->cfg.role, .connected = e->conn.fd >= 0, .backoff_ns = e->backoff_ns, .since_ns = e->since_ns,
+		.role = e->cfg.role, .connected = e->conn.fd >= 0, .held = e->held, .backoff_ns = e->backoff_ns, .since_ns = e->since_ns,
 		.begun_ns = e->begun.due_ns, .unread_ns = e->unread.due_ns, .stats = e->stats,
 		.dev = e->dev, .ino = e->ino, .pid = e->pid,
 		.uid = e->uid, .in = e->in, .out = e->out,
 	};
 
+	memcpy(s.why_held, e->why_held, sizeof(s.why_held));
 	parcel_put(to, TAG, &s, sizeof(s));
 	parcel_put_fd(to, TAG, e->listener.fd);
 	parcel_put_fd(to, TAG, e->conn.fd);
@@ -626,8 +711,10 @@ int endpoint_adopt(struct loop *loop, const struct host_ops *host, const struct 
 	parcel_get(from, TAG, &s, sizeof(s));
 	e->listener.fd = parcel_get_fd(from, TAG);
 	e->conn.fd = parcel_get_fd(from, TAG);
-	if (from->err || s.role != cfg->role || (cfg->role == ENDPOINT_SERVER) != (e->listener.fd >= 0))
+	if (from->err || s.role != cfg->role || (cfg->role != ENDPOINT_SERVER && e->listener.fd >= 0))
 		return -EPROTO;		/* the process ends: nothing is given back */
+	e->held = s.held;
+	memcpy(e->why_held, s.why_held, sizeof(e->why_held) - 1);
 	e->backoff_ns = s.backoff_ns;
 	e->since_ns = s.since_ns;
 	e->stats = s.stats;
@@ -638,9 +725,11 @@ int endpoint_adopt(struct loop *loop, const struct host_ops *host, const struct 
 		e->dev = (dev_t)s.dev;	/* what is there now may be somebody else's */
 		e->ino = (ino_t)s.ino;
 		ret = loop_add(loop, &e->listener, EPOLLIN);
-	} else if (!ret && !s.connected) {
-		loop_timer_set(loop, &e->again, clock_now());
 	}
+	if (!ret && e->held)	/* what is still open was about to be closed */
+		loop_timer_set(loop, &e->cut, clock_now());
+	else if (!ret && e->listener.fd < 0 && (cfg->role == ENDPOINT_SERVER || !s.connected))
+		loop_timer_set(loop, &e->again, clock_now());
 	if (!ret)
 		*out = e;
 	return ret;

@@ -27,6 +27,7 @@ struct endpoint_config {
 struct endpoint_events {
 	void (*connected)(void *ctx);		/* before the first message */
 	void (*disconnected)(void *ctx, const char *why);	/* after the session is gone */
+	void (*held)(void *ctx);		/* endpoint_is_held() says something else now; may be NULL */
 };
 
 struct endpoint;
@@ -60,6 +61,22 @@ int endpoint_resume(struct endpoint *e);
 void endpoint_close(struct endpoint *e);
 /* Drops the connection only, from outside a callback chain (for example on broken memory). */
 void endpoint_kick_out(struct endpoint *e, const char *why);
+/**
+ * endpoint_hold() - no connection until endpoint_release()
+ * @why: what disconnected() is told, 63 characters at most
+ *
+ * The connection is closed and, as a server, the socket's path removed, so that a front-end that returns is refused
+ * instead of waiting in the backlog; as a client nobody is called. It happens from the loop, at once: may be called from
+ * any callback. Twice is as good as once.
+ */
+void endpoint_hold(struct endpoint *e, const char *why);
+/*
+ * Listens or connects again, at once; where another process listens on the path by now, as soon as it can. From any
+ * callback. Without endpoint_hold() nothing happens.
+ */
+void endpoint_release(struct endpoint *e);
+/* NULL is fine: false. */
+bool endpoint_is_held(const struct endpoint *e);
 /* What front-ends are offered from the next connection on. */
 void endpoint_set_features(struct endpoint *e, uint64_t features);
 /* NULL when nobody is connected. */
