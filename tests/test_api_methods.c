@@ -107,6 +107,9 @@ static void every_method_gets_its_parameters(void **state)
 	good("{\"method\":\"steer\",\"params\":{\"port\":\"x\"}}", "steer", "{\"port\":\"x\"}");
 	good("{\"method\":\"steer\",\"params\":{\"port\":\"x\",\"mode\":\"hash\",\"pairs\":[0,1]}}", "steer",
 	     "{\"mode\":\"hash\",\"pairs\":[0,1],\"port\":\"x\"}");
+	good("{\"method\":\"link\",\"params\":{\"port\":\"x\"}}", "link", "{\"port\":\"x\"}");
+	good("{\"method\":\"link\",\"params\":{\"port\":\"x\",\"state\":\"down\"}}", "link",
+	     "{\"port\":\"x\",\"state\":\"down\"}");
 }
 
 static void parameters_of_another_type_or_name_are_refused(void **state)
@@ -122,6 +125,7 @@ static void parameters_of_another_type_or_name_are_refused(void **state)
 	bad("{\"method\":\"port_set\",\"params\":{\"name\":\"x\"}}", "invalid_params", "port_set needs \"set\"");
 	bad("{\"method\":\"steer\",\"params\":{\"port\":\"x\",\"pairs\":{}}}", "invalid_params",
 	    "\"pairs\" of steer is a string or a list");
+	bad("{\"method\":\"link\",\"params\":{\"state\":\"up\"}}", "invalid_params", "link needs \"port\", a string");
 	bad("{\"method\":\"port_delete\"}", "unknown_method", "no such method");
 	bad("{\"params\":{}}", "invalid_request", "a string \"method\"");
 	bad("[\"status\"]", "invalid_request", "a string \"method\"");

@@ -171,6 +171,8 @@ static void wrong_arguments_are_named(void **state)
 	expect_of(f, client_port_in, ARGS("list", "--port", "x"), 2, "", "unknown argument '--port'");
 	expect_of(f, client_steer_in, ARGS(), 2, "", "something is missing; usage: viaduct steer PORT");
 	expect_of(f, client_steer_in, ARGS("a", "auto", "hash"), 2, "", "given twice: 'hash'");
+	expect_of(f, client_link_in, ARGS(), 2, "", "something is missing; usage: viaduct link PORT");
+	expect_of(f, client_link_in, ARGS("a", "on"), 2, "", "neither up nor down: 'on'");
 	expect_of(f, client_steer_in, ARGS("a", "0=1", "2=3"), 2, "", "given twice: '2=3'");
 	expect_of(f, client_port_in, ARGS("del", "\xff"), 2, "", "no UTF-8 text");
 }
@@ -259,6 +261,8 @@ static void every_command_asks_for_what_it_says(void **state)
 	asks(f, client_steer_in, ARGS("x", "0-63=1", "hash", INSTANCE),
 	     "steer {\"mode\":\"hash\",\"pairs\":\"0-63=1\",\"port\":\"x\"}");
 	asks(f, client_steer_in, ARGS("x", "spread", INSTANCE), "steer {\"pairs\":\"spread\",\"port\":\"x\"}");
+	asks(f, client_link_in, ARGS("x", INSTANCE), "link {\"port\":\"x\"}");
+	asks(f, client_link_in, ARGS("x", INSTANCE, "down"), "link {\"port\":\"x\",\"state\":\"down\"}");
 }
 
 static void answers_are_printed_and_changes_are_silent(void **state)
@@ -270,8 +274,12 @@ static void answers_are_printed_and_changes_are_silent(void **state)
 	expect_of(f, client_port_in, ARGS("list", "--json", INSTANCE), 0, "[\n  {\n    \"name\": \"vm0\"", "");
 	expect_of(f, client_steer_in, ARGS("vm0", INSTANCE), 0, "port vm0: mode auto", "");
 	expect_of(f, client_steer_in, ARGS("vm0", INSTANCE, "--json"), 0, "\"mode\": \"auto\"", "");
-	for (int i = 0; i < 2; i++) {
-		struct output o = i ? run(f, client_port_in, ARGS("set", "x", "vlan=5", INSTANCE))
+	expect_of(f, client_link_in, ARGS("vm0", INSTANCE), 0,
+		  "port vm0: down (admin_down)\n  link            follow, set down; the guest's is down, told by qmp\n", "");
+	expect_of(f, client_link_in, ARGS("vm0", INSTANCE, "--json"), 0, "\"told_by\": \"qmp\"", "");
+	for (int i = 0; i < 3; i++) {
+		struct output o = i > 1 ? run(f, client_link_in, ARGS("vm0", "up", INSTANCE)) :
+				  i ? run(f, client_port_in, ARGS("set", "x", "vlan=5", INSTANCE))
 				    : run(f, client_steer_in, ARGS("vm0", "hash", INSTANCE));
 
 		assert_int_equal(o.code, 0);

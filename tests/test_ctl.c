@@ -167,7 +167,7 @@ static void every_method_is_listed_and_every_listed_one_exists(void **state)
 	open_api(f);
 	o = ask(f, "{\"method\":\"methods\"}\n");
 	list = json_object_get(o, "result");
-	assert_int_equal(json_object_size(list), 9);
+	assert_int_equal(json_object_size(list), 10);
 	json_object_foreach(list, name, doc) {
 		assert_true(strlen(json_string_value(doc)) > 0);
 		snprintf(line, sizeof(line), "{\"method\":\"%s\"}\n", name);

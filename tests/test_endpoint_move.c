@@ -383,6 +383,69 @@ static void a_socket_file_that_was_replaced_is_not_removed(void **state)
 	unlink(f->cfg.path);
 }
 
+static void one_that_is_held_stays_so_until_the_heir_releases_it(void **state)
+{
+	struct fixture *f = *state;
+	int fd;
+
+	begin(f);
+	fd = peer(f);
+	endpoint_hold(f->old.e, "no carrier");
+	f->dead.unlink = fake_unlink;	/* the old one does that before */
+	fake_settle(f->old.loop);
+	f->dead.unlink = unlink_nothing;
+	close(fd);
+	hand_over(f);
+	fake_settle(f->heir.loop);
+	assert_true(endpoint_is_held(f->heir.e));
+	assert_int_equal(fake_connect(NULL, f->cfg.path), -ENOENT);
+	endpoint_release(f->heir.e);
+	fd = fake_connect(NULL, f->cfg.path);
+	assert_true(fd >= 0);
+	fake_settle(f->heir.loop);
+	assert_int_equal(f->heir.connected, 1);
+	close(fd);
+}
+
+static void what_was_about_to_be_closed_the_heir_closes(void **state)
+{
+	struct fixture *f = *state;
+	char byte;
+	int fd;
+
+	begin(f);
+	fd = peer(f);
+	endpoint_hold(f->old.e, "no carrier");
+	hand_over(f);
+	assert_int_equal(f->heir.disconnected, 0);
+	fake_settle(f->heir.loop);
+	assert_int_equal(f->heir.disconnected, 1);
+	assert_int_equal(recv(fd, &byte, 1, MSG_DONTWAIT), 0);
+	assert_int_equal(fake_connect(NULL, f->cfg.path), -ENOENT);
+	close(fd);
+}
+
+static void one_that_could_not_listen_again_is_tried_on(void **state)
+{
+	struct fixture *f = *state;
+	int other, fd;
+
+	begin(f);
+	endpoint_hold(f->old.e, "no carrier");
+	f->dead.unlink = fake_unlink;
+	fake_settle(f->old.loop);
+	f->dead.unlink = unlink_nothing;
+	other = fake_listen(NULL, f->cfg.path, 0600, 0, 0);
+	endpoint_release(f->old.e);
+	hand_over(f);
+	close(other);
+	unlink(f->cfg.path);
+	fake_settle(f->heir.loop);
+	fd = fake_connect(NULL, f->cfg.path);
+	assert_true(fd >= 0);
+	close(fd);
+}
+
 #define T(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -398,6 +461,9 @@ int main(void)
 		T(a_client_goes_on_with_its_connection),
 		T(a_client_that_is_not_connected_tries_at_once),
 		T(a_socket_file_that_was_replaced_is_not_removed),
+		T(one_that_is_held_stays_so_until_the_heir_releases_it),
+		T(what_was_about_to_be_closed_the_heir_closes),
+		T(one_that_could_not_listen_again_is_tried_on),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

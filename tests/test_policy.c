@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /* What a port's guest may not do, and what it may not have too much of; with both kinds of rings. */
 #include "local.h"
+#include "bridge/forward.h"	/* wants what cmocka includes */
 
 #define FEATURES (GUEST_V1 | GUEST_MRG | GUEST_EVENT | GUEST_INDIRECT)
 #define MS DP_MS
@@ -189,6 +190,92 @@ static void an_isolated_port_is_reached_from_the_uplink_only(void **state)
 	dp_expect(b, ALONE, 1, 60, 9);
 }
 
+/* --- links ---------------------------------------------------------------------------------- */
+
+static void set_link(struct dp_bed *b, unsigned port, bool up)
+{
+	b->port[port]->policy.link_down = !up;
+	b->port[port]->link.admin_down = !up;
+	port_map(b->port[port], &b->port[port]->map);
+	fdb_touch(&b->fdb);
+}
+
+static void a_guest_whose_link_was_set_down_reaches_nobody(void **state)
+{
+	struct dp_bed *b = *state;
+	const uint32_t to[] = { DP_MAC_WIRE, DP_MAC_GUEST + ALONE, 0x777, DP_MAC_GUEST + LOCKED };
+	uint8_t f[DP_BUF];
+	int host = local_host(b);
+
+	fdb_set(&b->fdb, local_mac(0x777), VD_PORT_HOST, 0);
+	local_offer_all(b);
+	for (unsigned i = 0; i < 4; i++) {	/* what was decided before counts no longer */
+		local_frame(f, 60, to[i], ANY, i);
+		if (i == 0) {
+			sends(b, ANY, f, 60);
+			local_expect_out(b, f, 60);
+			set_link(b, ANY, false);
+		}
+		sends(b, ANY, f, 60);
+		assert_int_equal(count(b, ANY, DP_DROP_LINK), i + 1);
+		local_expect_nothing(b);
+		local_host_expect_nothing(host);
+	}
+	group_frame(f, 60, ANY, 5);
+	sends(b, ANY, f, 60);
+	assert_int_equal(count(b, ANY, DP_DROP_LINK), 5);
+	local_expect_nothing(b);
+	local_host_expect_nothing(host);
+	/* Its policy may change meanwhile. */
+	reconfigure(b, ANY, (struct port_config){ .mac_lock = false });
+	local_frame(f, 60, DP_MAC_WIRE, ANY, 6);
+	sends(b, ANY, f, 60);
+	assert_int_equal(count(b, ANY, DP_DROP_LINK), 6);
+	set_link(b, ANY, true);
+	sends(b, ANY, f, 60);
+	local_expect_out(b, f, 60);
+	assert_int_equal(count(b, ANY, DP_DROP_LINK), 6);
+	local_close_host(b, host);
+}
+
+static void a_guest_whose_link_was_set_down_is_reached_by_nobody(void **state)
+{
+	struct dp_bed *b = *state;
+	struct dp_fwd fwd;
+	uint8_t f[DP_BUF];
+	struct iovec piece = { f, 60 };
+	const struct virtq_pkt pkt = { .chain = UINT16_MAX, .npieces = 1, .len = 60, .piece = &piece };
+	unsigned n;
+
+	local_offer_all(b);
+	local_frame(f, 60, DP_MAC_GUEST + LOCKED, ANY, 1);
+	sends(b, ANY, f, 60);
+	local_expect_bytes(b, LOCKED, 0, f, 60);
+	set_link(b, LOCKED, false);
+	sends(b, ANY, f, 60);
+	assert_int_equal(count(b, ANY, DP_DROP_LINK), 1);
+	local_expect_nothing(b);
+	forward_host(b->dp, &pkt, &fwd);
+	assert_int_equal(fwd.dest, DP_TO_NOBODY);
+	group_frame(f, 60, ANY, 2);
+	sends(b, ANY, f, 60);
+	local_expect_out(b, f, 60);
+	local_expect_nothing(b);
+	dp_frame(f, 60, 0, DP_MAC_WIRE, 3);
+	memset(f, 0xff, 6);
+	n = local_from_wire(b->dp, f, 60, b->now);
+	b->mcast += n;
+	assert_int_equal(n, 3);
+	local_expect_bytes(b, ANY, 0, f, 60);
+	local_expect_bytes(b, ALONE, 0, f, 60);
+	local_expect_bytes(b, OTHER_ALONE, 0, f, 60);
+	local_expect_nothing(b);
+	set_link(b, LOCKED, true);
+	local_frame(f, 60, DP_MAC_GUEST + LOCKED, ANY, 4);
+	sends(b, ANY, f, 60);
+	local_expect_bytes(b, LOCKED, 0, f, 60);
+}
+
 /* --- limits ------------------------------------------------------------------------------- */
 
 /* Time goes on by @ns in steps of 100 us, in which the guest sends what its ring holds. Return: frames that left. */
@@ -368,6 +455,8 @@ int main(void)
 		DP_BOTH(link_local_groups_are_never_forwarded),
 		DP_BOTH(an_isolated_port_reaches_the_uplink_and_nobody_else),
 		DP_BOTH(an_isolated_port_is_reached_from_the_uplink_only),
+		DP_BOTH(a_guest_whose_link_was_set_down_reaches_nobody),
+		DP_BOTH(a_guest_whose_link_was_set_down_is_reached_by_nobody),
 		DP_BOTH(broadcasts_beyond_the_limit_are_dropped_and_unicast_is_not),
 		DP_BOTH(broadcasts_that_wait_for_the_nic_are_counted_once),
 		DP_BOTH(a_guest_beyond_its_sending_limit_waits_and_loses_nothing),

@@ -221,6 +221,44 @@ static void a_path_from_elsewhere_must_be_absolute(void **state)
 	assert_int_equal(port_keys_parse(&here, "name=x,socket=vm.sock", false, &c), 0);
 }
 
+static void what_a_guest_learns_of_the_uplink_is_read(void **state)
+{
+	struct port_config c = good("");
+	char text[200];
+
+	(void)state;
+	assert_int_equal(c.link, PORT_LINK_FOLLOW);
+	assert_string_equal(c.qmp, "");
+	assert_string_equal(c.netdev, "");
+	c = good("link=close");
+	assert_int_equal(c.link, PORT_LINK_CLOSE);
+	c = good("link=always-up,qmp=/run/q.sock,netdev=hostnet0");
+	assert_int_equal(c.link, PORT_LINK_ALWAYS_UP);
+	assert_string_equal(c.qmp, "/run/q.sock");
+	assert_string_equal(c.netdev, "hostnet0");
+	assert_int_equal(port_keys_change(&here, "link=follow,netdev=off", &c), 0);
+	assert_int_equal(c.link, PORT_LINK_FOLLOW);
+	assert_string_equal(c.qmp, "/run/q.sock");
+	assert_string_equal(c.netdev, "");
+	assert_int_equal(port_keys_change(&here, "qmp=off", &c), 0);
+	assert_string_equal(c.qmp, "");
+	bad("link=down", "follow, close, always-up");
+	bad("qmp=q.sock", "nor a path that begins with '/'");
+	bad("qmp=", "nor a path that begins with '/'");
+	bad("qmp=/s", "the monitor has a socket of its own");
+	bad("netdev=n0", "netdev= needs qmp=");
+	bad("qmp=/q,netdev=0n", "nor an id of QEMU's");
+	bad("qmp=/q,netdev=n\"", "nor an id of QEMU's");
+	bad("qmp=/q,netdev=", "nor an id of QEMU's");
+	memset(text, 'a', sizeof(text));
+	memcpy(text, "qmp=/", 5);
+	text[4 + 108] = '\0';
+	bad(text, "longer than 107 bytes");
+	memcpy(text, "qmp=/q,netdev=", 14);
+	text[14 + 64] = '\0';
+	bad(text, "63 characters at most");
+}
+
 static void a_change_keeps_what_it_does_not_name(void **state)
 {
 	struct port_config c = good("mac=02:00:00:00:00:01,02:00:00:00:00:02,queues=4,vlan=7,trunk=8,9,storm=5,tx-rate=1M");
@@ -286,6 +324,7 @@ int main(void)
 		cmocka_unit_test(what_is_no_amount_is_refused),
 		cmocka_unit_test(storms_and_steering_are_read),
 		cmocka_unit_test(a_path_from_elsewhere_must_be_absolute),
+		cmocka_unit_test(what_a_guest_learns_of_the_uplink_is_read),
 		cmocka_unit_test(a_change_keeps_what_it_does_not_name),
 		cmocka_unit_test(a_change_is_checked_as_a_whole),
 		cmocka_unit_test(what_cannot_change_says_what_to_do),

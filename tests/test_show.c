@@ -125,11 +125,14 @@ static void what_a_port_may_do_is_shown(void **state)
 	EXPECT(shown_by(show_one_port,
 			"{\"uplink\":{\"interface\":\"eth1\"},\"ports\":[{\"name\":\"vm0\",\"role\":\"server\","
 			"\"socket\":\"/s\","
-			"\"up\":true,\"config\":{\"vlan\":5,\"trunk\":\"10,20-29\",\"isolated\":true,\"mac_lock\":true,"
+			"\"up\":true,\"link\":{\"policy\":\"follow\",\"admin\":\"up\",\"guest\":\"untold\","
+			"\"told_by\":\"nothing\",\"why\":\"no way\"},\"config\":{\"vlan\":5,\"trunk\":\"10,20-29\",\"isolated\":true,\"mac_lock\":true,"
 			"\"steering\":\"hash\",\"storm\":20000,\"tx_rate\":2500000000,\"rx_rate\":8000,\"tx_pps\":1500,"
 			"\"rx_pps\":0},\"addresses\":[{\"mac\":\"02:00:00:00:00:01\",\"kind\":\"learned\",\"vlan\":5,"
 			"\"age_s\":12}],\"forwarded\":{\"to_ports\":3,\"to_host\":4},\"drops\":{\"storm\":9}}]}"),
-	       "port vm0 (server on /s): up\n", "VLAN            5, trunk 10,20-29\n",
+	       "port vm0 (server on /s): up\n",
+	       "link            follow; the guest's is down, but it does not know: no way\n",
+	       "VLAN            5, trunk 10,20-29\n",
 	       "limits          tx-rate 2500M, rx-rate 8K, tx-pps 1500, storm 20K\n",
 	       "policy          isolated, mac-lock, steering hash\n",
 	       "02:00:00:00:00:01 learned in VLAN 5, silent for 12 s\n", "on this host    to_ports 3, to_host 4\n",

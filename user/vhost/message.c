@@ -49,7 +49,7 @@ static const struct message_rule rules[VHOST_USER_REQUEST_MAX] = {
 	[VHOST_USER_GET_CONFIG] = { "GET_CONFIG", CONFIG, .replies = true, .protocol = P(CONFIG) },
 	[VHOST_USER_SET_CONFIG] = { "SET_CONFIG", CONFIG, .protocol = P(CONFIG) },
 	[VHOST_USER_SET_BACKEND_REQ_FD] = { "SET_BACKEND_REQ_FD", .size_max = sizeof(uint64_t), .fds_min = 1,
-					    .fds_max = 1, .protocol = P(BACKEND_REQ) },
+					    .fds_max = 1, .changes = true, .protocol = P(BACKEND_REQ) },
 	[VHOST_USER_SEND_RARP] = { "SEND_RARP", U64, .protocol = P(RARP) },
 	[VHOST_USER_GET_MAX_MEM_SLOTS] = { "GET_MAX_MEM_SLOTS", SIZE(0), .replies = true,
 					   .protocol = P(CONFIGURE_MEM_SLOTS) },
