@@ -138,6 +138,8 @@ static void a_path_that_was_taken_meanwhile_is_had_again_when_it_is_free(void **
 	assert_true(other >= 0);
 	endpoint_release(f->e);
 	assert_int_equal(loop_once(f->loop, -1), 1);	/* in vain */
+	assert_int_equal(f->fake.complaints, 1);
+	assert_non_null(strstr(f->fake.complaint, "another process does; it is tried on"));
 	close(other);
 	unlink(f->cfg.path);
 	while (is_refused(f))

@@ -71,10 +71,10 @@ static void on_link(void *arg, const struct uplink_link *l)
 		WRITE_ONCE(b->dp[i]->uplink_up, u->up);
 	if (u->mtu != mtu)
 		bridge_mtu_changed(b, u->mtu);
-	portlink_update_all(b);
 	log_info("uplink %s: %s (%s), mtu %u", u->name, u->up ? "up" : "down",
 		 links_reason_name(u->reason), u->mtu);
 	bridge_event(b, u->up ? "uplink_up" : "uplink_down", u->name, links_reason_name(u->reason), -1);
+	portlink_update_all(b);
 	bridge_wake(b);
 }
 

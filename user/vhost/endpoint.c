@@ -410,17 +410,18 @@ static int start_listening(struct endpoint *e);
 static void listen_again(struct endpoint *e)
 {
 	int ret = start_listening(e);
+	char text[200];
 
-	if (!ret) {
+	if (ret) {
+		snprintf(text, sizeof(text), "cannot listen on %s again: %s; it is tried on", e->cfg.path,
+			 ret == -EADDRINUSE ? "another process does" : strerror(-ret));
+		if (ret != e->last_error && e->session_ops->complaint)
+			e->session_ops->complaint(e->ctx, text);
+		retry_later(e);
+	} else {
 		e->backoff_ns = BACKOFF_MIN_NS;
-		e->last_error = 0;
-		return;
 	}
-	if (ret != e->last_error)
-		log_at(LOG_LEVEL_WARN, &e->limit, "%s: cannot listen again: %s; trying on", e->cfg.path,
-		       ret == -EADDRINUSE ? "another process does" : strerror(-ret));
 	e->last_error = ret;
-	retry_later(e);
 }
 
 static void again_due(struct loop_timer *t)
@@ -650,7 +651,8 @@ struct endpoint_saved {
 void endpoint_save(const struct endpoint *e, struct parcel *to)
 {
 	struct endpoint_saved s = {
-		.role = e->cfg.role, .connected = e->conn.fd >= 0, .held = e->held, .backoff_ns = e->backoff_ns, .since_ns = e->since_ns,
+		.role = e->cfg.role, .connected = e->conn.fd >= 0, .held = e->held,
+		.backoff_ns = e->backoff_ns, .since_ns = e->since_ns,
 		.begun_ns = e->begun.due_ns, .unread_ns = e->unread.due_ns, .stats = e->stats,
 		.dev = e->dev, .ino = e->ino, .pid = e->pid,
 		.uid = e->uid, .in = e->in, .out = e->out,
