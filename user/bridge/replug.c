@@ -178,9 +178,13 @@ static void changed(void *arg, bool device)
 		if (worker_start(&b->worker[i]))
 			log_error("worker %u does not run", i);
 	bridge_wake(b);
+}
+
+static void arrived(void *arg)
+{
+	struct bridge *b = arg;
+
 	bridge_tell_queues(b);
-	if (!device)
-		return;
 	follow_mcast(b);
 	follow_host(b);
 	addresses_host(b);
@@ -196,7 +200,7 @@ static void on_event(void *arg, const char *event, const char *detail)
 	bridge_event(b, event, uplink_link(b->uplink)->name, detail, -1);
 }
 
-static const struct uplink_user user = { .pause = pause_workers, .changed = changed, .event = on_event };
+static const struct uplink_user user = { .pause = pause_workers, .changed = changed, .arrived = arrived, .event = on_event };
 
 void replug_begin(struct bridge *b)
 {

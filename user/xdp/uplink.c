@@ -89,7 +89,7 @@ static void sync_config(struct uplink *u)
 	WRITE_ONCE(c->restore_tag, u->info.vlan_tags == UPLINK_TAGS_RESTORED);
 }
 
-void uplink_tell(struct uplink *u)
+bool uplink_take_state(struct uplink *u)
 {
 	struct uplink_link now;
 	bool changed;
@@ -108,6 +108,12 @@ void uplink_tell(struct uplink *u)
 	memcpy(&u->link, &now, sizeof(now));
 	sync_host_macs(u);
 	sync_config(u);
+	return changed;
+}
+
+void uplink_tell(struct uplink *u, bool changed)
+{
+	changed |= uplink_take_state(u);
 	if (changed && u->on_link)
 		u->on_link(u->on_link_arg, &u->link);
 }
@@ -163,9 +169,8 @@ void uplink_settle(struct uplink *u)
 	linkmon_follow(u->linkmon, u->dev->ifindex);
 	linkmon_expect_program(u->linkmon, u->program.id, dispatcher);
 	linkmon_on_change(u->linkmon, on_change, u);
-	sync_host_macs(u);
 	uplink_follow_begin(u);
-	uplink_tell(u);
+	uplink_take_state(u);
 }
 
 int uplink_make_nicqs(struct uplink *u)

@@ -141,6 +141,8 @@ struct uplink_user {
 	void (*pause)(void *arg);
 	/* They are as uplink_queues() and uplink_nicq() say, and may be used. @device: there is one. */
 	void (*changed)(void *arg, bool device);
+	/* A device is in use, and the link told of: time for what takes longer. */
+	void (*arrived)(void *arg);
 	/* Something happened that a person may want to know of. */
 	void (*event)(void *arg, const char *event, const char *detail);
 };

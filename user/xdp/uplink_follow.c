@@ -127,6 +127,7 @@ static void forget_device(struct uplink *u)
 static int drop_device(struct uplink *u)
 {
 	struct uplink_device *past = u->dev;
+	bool changed;
 	int ret;
 
 	u->user->pause(u->user_arg);
@@ -135,8 +136,9 @@ static int drop_device(struct uplink *u)
 		program_leave(&u->program, &past->link);
 		forget_device(u);
 	}
-	uplink_tell(u);
+	changed = uplink_take_state(u);
 	u->user->changed(u->user_arg, u->dev != NULL);
+	uplink_tell(u, changed);
 	if (!ret)
 		uplink_device_close(u, past);
 	return ret;
@@ -161,6 +163,8 @@ static int change_device(struct uplink *u, struct uplink_device *next, const str
 	if (ret)
 		log_error("uplink %s: %s", next->name, why->text);
 	u->user->changed(u->user_arg, true);
+	uplink_tell(u, true);
+	u->user->arrived(u->user_arg);
 	uplink_device_close(u, past);
 	return 0;
 }
@@ -417,7 +421,7 @@ void uplink_follow(struct uplink *u)
 	if (u->following)
 		return;
 	if (!u->user) {
-		uplink_tell(u);
+		uplink_tell(u, false);
 		return;
 	}
 	u->following = true;
@@ -428,7 +432,7 @@ void uplink_follow(struct uplink *u)
 		follow_program(u, now);
 	if (u->dev)
 		follow_rest(u, now);
-	uplink_tell(u);
+	uplink_tell(u, false);
 	u->following = false;
 }
 

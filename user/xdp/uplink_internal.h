@@ -119,8 +119,10 @@ int uplink_fill(struct uplink *u, const struct fail *why);
 /* Program and sockets are there: watch them, and tell the program what it has to know. */
 void uplink_settle(struct uplink *u);
 
-/* Told by the link monitor, and whenever @u->trouble has changed: takes the state over, and passes it on. */
-void uplink_tell(struct uplink *u);
+/* What the link monitor and we know of the device becomes uplink_link(), and the program is told. Return: it is another. */
+bool uplink_take_state(struct uplink *u);
+/* That, and tells whoever listens when it is, or was found to be (@changed), another. */
+void uplink_tell(struct uplink *u, bool changed);
 
 /* The best device, or none with a reason. Return: its interface index, or -ENODEV. */
 int uplink_choose(struct uplink *u, const struct fail *why);
