@@ -71,6 +71,15 @@ make_behind_switch() {
 	start_guest --echo --json
 	wait_for 10 port_is_up && start_far_on_bridge
 }
+test_a_nic_that_was_away_gets_its_settings_back_at_the_end() {
+	up 1 --uplink nic0 && rxvlan_is off && ip netns add away && ip link set nic0 netns away && wait_for 5 link_map_is 0 reason VD_REASON_GONE || return 1
+	in_ns away ip link set nic0 netns 1 && ip link set nic0 up && wait_for 10 link_map_is 0 up 1 && rxvlan_is off && stop_far_bridge && stop_viaduct && nothing_is_left && rxvlan_is on
+}
+test_the_end_comes_while_the_nic_is_away_and_another_has_its_name() {
+	up 1 --uplink nic0 && ip netns add away && ip link set nic0 netns away && wait_for 5 link_map_is 0 reason VD_REASON_GONE && stop_far_bridge || return 1
+	another_program && ip link add nic0 type veth peer name nic8 && bpftool net attach xdp pinned /sys/fs/bpf/other/to_socket dev nic0 && ethtool -K nic0 rxvlan off && ip link set nic0 up || return 1
+	wait_for 5 link_map_is 0 reason VD_REASON_ERROR && stop_viaduct && bpftool net detach xdp dev nic0 && rxvlan_is off && nothing_is_left
+}
 test_a_nic_that_is_renamed_goes_on_and_is_known_by_its_new_name() {
 	up 1 --uplink nic0 && start_stream || return 1
 	ip link set nic0 down; ip link set nic0 name nicnew && ip link set nicnew up || return 1
@@ -170,8 +179,8 @@ make_two() {
 	in_wire ip link add br0 type bridge && in_wire ip link set br0 up && in_wire ip link set wire0 master br0 && in_wire ip link set wire1 up master br0 &&
 		in_wire ip link add far0 type veth peer name far1 && in_wire ip link set far0 up master br0 && in_wire ip link set far1 up
 }
-stop_far_bridge() { pkill -TERM -f 'run --uplink far1' && wait_for 5 far_bridge_is_gone; }
-far_bridge_is_gone() { ! pgrep -f 'run --uplink far1'; }
+stop_far_bridge() { pkill -TERM -f 'run --uplink (far1|wire0)' && wait_for 5 far_bridge_is_gone; }
+far_bridge_is_gone() { ! pgrep -f 'run --uplink (far1|wire0)'; }
 start_far_on_bridge() {
 	: >"$WORK/far.log"
 	in_wire "$BUILD/viaduct" run --uplink far1 --port "name=far,socket=$FAR_SOCK,mac=$FAR_MAC" >"$WORK/far.log" 2>&1 &

@@ -61,6 +61,7 @@ static struct uplink_config cfg;
 static struct choose_device list[CHOOSE_MAX];
 static unsigned n;
 static char why[256];
+static struct choose_known known;
 
 #define SYNTHETIC "{f8615163-df3e-46c5-913f-f2d2f965ed0e}\n"
 
@@ -186,14 +187,26 @@ static void standby(const char *name)
 }
 
 /* The names of the list, and what is the best, "slow" ones in brackets, refused ones with '!' behind. */
+static const char *choose_again(int current);
+
 static const char *choose(int current, const char *last_name)
+{
+	known = (struct choose_known){ .first = current };
+	for (unsigned i = 0; i < mon.n; i++)
+		if (*cfg.standby && current && mon.dev[i].ifindex == current && !strcmp(mon.dev[i].name, cfg.standby))
+			known = (struct choose_known){ .standby = current };
+	snprintf(known.last_name, sizeof(known.last_name), "%s", last_name);
+	return choose_again(current);
+}
+
+static const char *choose_again(int current)
 {
 	static char text[256];
 	size_t at = 0;
 	int best;
 
 	memset(list, 0xff, sizeof(list));
-	n = choose_devices(&host.ops, &mon, &cfg, current, last_name, list, CHOOSE_MAX);
+	n = choose_devices(&host.ops, &mon, &cfg, current, &known, list, CHOOSE_MAX);
 	assert_true(n <= CHOOSE_MAX);
 	text[0] = '\0';
 	for (unsigned i = 0; i < n; i++)
@@ -261,6 +274,107 @@ static void a_standby_is_used_while_the_uplink_is_away_or_down(void **state)
 	nic->carrier = true;
 	nic->flags = 0;
 	assert_string_equal(choose(3, "slow"), "nic slow- > slow");
+}
+
+static void names_that_change_change_no_roles(void **state)
+{
+	struct linkmon_dev *nic, *slow;
+
+	(void)state;
+	standby("slow");
+	nic = dev(2, "nic", 2);
+	slow = dev(3, "slow", 3);
+	assert_string_equal(choose(0, ""), "nic slow- > nic");
+	snprintf(slow->name, sizeof(slow->name), "eth7");
+	assert_string_equal(choose_again(2), "nic eth7- > nic");
+	snprintf(nic->name, sizeof(nic->name), "slow");
+	assert_string_equal(choose_again(3), "slow eth7- > slow");
+	snprintf(slow->name, sizeof(slow->name), "nic");
+	assert_string_equal(choose_again(3), "slow nic- > slow");
+	*nic = *slow;		/* the first goes; the other does not become it by its name */
+	mon.n--;
+	assert_string_equal(choose_again(3), "nic- > nic");
+}
+
+/* --- another device ---- */
+
+#define S 1000000000ull
+
+static void list_of(bool first_up, bool second_up)
+{
+	memset(list, 0, sizeof(list));
+	n = 2;
+	list[0] = (struct choose_device){ .ifindex = 2, .name = "nic", .up = first_up };
+	list[1] = (struct choose_device){ .ifindex = 3, .name = "slow", .up = second_up, .standby = true };
+}
+
+static int move(int current, struct choose_hold *h, uint64_t now_ns)
+{
+	return choose_move(list, n, current, h, now_ns);
+}
+
+static void a_device_that_loses_its_link_is_left_at_once_for_one_that_is_up(void **state)
+{
+	struct choose_hold h = { .opened_ns = 10 * S };
+
+	(void)state;
+	list_of(true, true);
+	assert_int_equal(move(2, &h, 10 * S), -1);
+	list_of(false, true);
+	assert_int_equal(move(2, &h, 10 * S + 1), 1);
+	list_of(false, false);
+	assert_int_equal(move(2, &h, 10 * S + 2), -1);
+}
+
+static void a_better_device_has_to_stay_up_for_a_second(void **state)
+{
+	struct choose_hold h = { .opened_ns = 10 * S };
+
+	(void)state;
+	list_of(true, true);
+	assert_int_equal(move(3, &h, 20 * S), -1);
+	assert_int_equal(move(3, &h, 21 * S - 1), -1);
+	list_of(false, true);
+	assert_int_equal(move(3, &h, 21 * S), -1);
+	list_of(true, true);
+	assert_int_equal(move(3, &h, 22 * S), -1);
+	assert_int_equal(move(3, &h, 23 * S - 1), -1);
+	assert_int_equal(move(3, &h, 23 * S), 0);
+}
+
+static void a_link_that_a_driver_takes_down_for_xdp_is_waited_for(void **state)
+{
+	struct choose_hold h = { .opened_ns = 10 * S };
+
+	(void)state;
+	list_of(false, true);
+	assert_int_equal(move(2, &h, 10 * S + 1), -1);
+	assert_int_equal(move(2, &h, 15 * S - 1), -1);
+	assert_int_equal(move(2, &h, 15 * S), 1);
+	h = (struct choose_hold){ .opened_ns = 10 * S };
+	list_of(true, true);
+	assert_int_equal(move(2, &h, 11 * S), -1);
+	list_of(false, true);		/* it was up since: this is another loss */
+	assert_int_equal(move(2, &h, 11 * S + 1), 1);
+}
+
+static void a_refused_device_is_not_gone_over_to(void **state)
+{
+	struct choose_hold h = { .opened_ns = 10 * S, .was_up = true };
+
+	(void)state;
+	list_of(false, true);
+	snprintf(list[1].why_not, sizeof(list[1].why_not), "routed");
+	assert_int_equal(move(2, &h, 11 * S), -1);
+}
+
+static void a_device_in_use_that_is_not_listed_any_more_is_left_for_one_that_is(void **state)
+{
+	struct choose_hold h = { .opened_ns = 10 * S, .was_up = true };
+
+	(void)state;
+	list_of(true, true);
+	assert_int_equal(move(9, &h, 11 * S), 0);
 }
 
 static void with_none_up_the_one_in_use_stays(void **state)
@@ -507,6 +621,12 @@ int main(void)
 		t(the_last_name_counts_where_the_configured_one_is_not_there),
 		t(a_standby_is_used_while_the_uplink_is_away_or_down),
 		t(with_none_up_the_one_in_use_stays),
+		t(names_that_change_change_no_roles),
+		t(a_device_that_loses_its_link_is_left_at_once_for_one_that_is_up),
+		t(a_better_device_has_to_stay_up_for_a_second),
+		t(a_link_that_a_driver_takes_down_for_xdp_is_waited_for),
+		t(a_refused_device_is_not_gone_over_to),
+		t(a_device_in_use_that_is_not_listed_any_more_is_left_for_one_that_is),
 		t(a_standby_that_the_host_routes_through_needs_force),
 		t(a_standby_that_only_passes_on_is_refused),
 		t(routes_that_cannot_be_read_are_a_reason_to_refuse),

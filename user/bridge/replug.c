@@ -193,6 +193,16 @@ static void arrived(void *arg)
 	announce_all(b);
 }
 
+static bool needs_tags(void *arg)
+{
+	const struct bridge *b = arg;
+
+	for (uint32_t i = 0; i < b->nports; i++)
+		if (b->port[i] && !b->port[i]->policy.all_vlans)
+			return true;
+	return false;
+}
+
 static void on_event(void *arg, const char *event, const char *detail)
 {
 	struct bridge *b = arg;
@@ -200,7 +210,13 @@ static void on_event(void *arg, const char *event, const char *detail)
 	bridge_event(b, event, uplink_link(b->uplink)->name, detail, -1);
 }
 
-static const struct uplink_user user = { .pause = pause_workers, .changed = changed, .arrived = arrived, .event = on_event };
+static const struct uplink_user user = {
+	.pause = pause_workers,
+	.changed = changed,
+	.arrived = arrived,
+	.needs_tags = needs_tags,
+	.event = on_event,
+};
 
 void replug_begin(struct bridge *b)
 {

@@ -223,17 +223,36 @@ static void list_set(struct chooser *c, const struct set *s, struct choose_devic
 	}
 }
 
-static void list_named(const struct chooser *c, const char *last_name, const struct linkmon_dev *standby,
+static void list_named(const struct chooser *c, struct choose_known *known, const struct linkmon_dev *standby,
 		       struct choose_device *out, unsigned *n)
 {
-	const struct linkmon_dev *d = c->current ? linkmon_find(c->m, c->current) : NULL;
+	const struct linkmon_dev *d = known->first ? linkmon_find(c->m, known->first) : NULL;
 
 	if (!d || d == standby)
 		d = by_name(c->m, c->cfg->ifname);
+	if (!d || d == standby)
+		d = by_name(c->m, known->last_name);
+	if (d == standby)
+		d = NULL;
+	known->first = d ? d->ifindex : 0;
 	if (!d)
-		d = by_name(c->m, last_name);
-	if (d && d != standby)
-		list_add(out, n, d, false);
+		return;
+	memcpy(known->last_name, d->name, sizeof(known->last_name));
+	list_add(out, n, d, false);
+}
+
+/* By its index where it was seen before, whatever it is called now. */
+static const struct linkmon_dev *find_standby(const struct linkmon *m, const struct uplink_config *cfg,
+					      struct choose_known *known)
+{
+	const struct linkmon_dev *d = known->standby ? linkmon_find(m, known->standby) : NULL;
+
+	if (!d)
+		d = by_name(m, cfg->standby);
+	if (d && d->ifindex == known->first)	/* the first was given its name */
+		d = NULL;
+	known->standby = d ? d->ifindex : 0;
+	return d;
 }
 
 static void list_by_mac(struct chooser *c, struct choose_device *out, unsigned *n, unsigned max)
@@ -337,10 +356,10 @@ static void list_standby(struct chooser *c, const struct linkmon_dev *standby, s
 }
 
 unsigned choose_devices(const struct host_ops *host, const struct linkmon *m, const struct uplink_config *cfg, int current,
-			const char *last_name, struct choose_device *out, unsigned max)
+			struct choose_known *known, struct choose_device *out, unsigned max)
 {
 	static struct chooser c;	/* control thread only: large for a stack */
-	const struct linkmon_dev *standby = by_name(m, cfg->standby);
+	const struct linkmon_dev *standby = find_standby(m, cfg, known);
 	unsigned n = 0, room = max < CHOOSE_MAX ? max : CHOOSE_MAX;
 
 	if (room < 2)
@@ -354,7 +373,7 @@ unsigned choose_devices(const struct host_ops *host, const struct linkmon *m, co
 		room--;
 	switch (cfg->by) {
 	case UPLINK_BY_NAME:
-		list_named(&c, last_name, standby, out, &n);
+		list_named(&c, known, standby, out, &n);
 		break;
 	case UPLINK_BY_MAC:
 		list_by_mac(&c, out, &n, room);
@@ -384,6 +403,35 @@ int choose_best(const struct choose_device *list, unsigned n, int current)
 			first = (int)i;
 	}
 	return in_use >= 0 ? in_use : first;
+}
+
+/* Is the device in use to be thought of as up? */
+static bool seems_up(struct choose_hold *hold, bool up, uint64_t now_ns)
+{
+	hold->was_up |= up;
+	return up || (!hold->was_up && now_ns - hold->opened_ns < CHOOSE_SETTLE_NS);
+}
+
+int choose_move(const struct choose_device *list, unsigned n, int current, struct choose_hold *hold, uint64_t now_ns)
+{
+	const int best = choose_best(list, n, current);
+	unsigned at = 0;
+	bool up;
+
+	while (at < n && list[at].ifindex != current)
+		at++;
+	up = seems_up(hold, at < n && list[at].up, now_ns);
+	if (best < 0 || (unsigned)best == at || !list[best].up) {
+		hold->better_ns = 0;
+		return -1;
+	}
+	if (!up)
+		return best;
+	if ((unsigned)best > at)	/* it is best only as long as the one in use has not come up */
+		return -1;
+	if (!hold->better_ns)
+		hold->better_ns = now_ns;
+	return now_ns - hold->better_ns >= CHOOSE_BACK_NS ? best : -1;
 }
 
 static void nothing_there(const struct uplink_config *cfg, char *text, size_t len)

@@ -159,6 +159,17 @@ void restore_forget(struct restore *r, const char *key)
 		r->host->unlink(r->host, r->path);
 }
 
+void restore_abandon(struct restore *r, bool keep)
+{
+	if (!r->host)
+		return;
+	for (int i = 0; i < RESTORE_ENTRIES; i++)
+		drop(&r->entry[i]);
+	if (!keep)
+		r->host->unlink(r->host, r->path);
+	r->host = NULL;
+}
+
 void restore_close(struct restore *r)
 {
 	const bool any = restore_any(r);

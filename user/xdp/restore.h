@@ -50,6 +50,9 @@ int restore_note(struct restore *r, const char *key, const char *value);
 /* Forgets a setting that was put back. With the last one the file goes. */
 void restore_forget(struct restore *r, const char *key);
 
+/* Frees, where nothing can be put back. @keep: the file stays for when the interface is there again. */
+void restore_abandon(struct restore *r, bool keep);
+
 /* Frees; the file stays if there is something left to put back. */
 void restore_close(struct restore *r);
 

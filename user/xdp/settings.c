@@ -97,11 +97,18 @@ struct nicset_found settings_check(struct settings *s, const char *ifname, struc
 
 void settings_restore(struct settings *s, const char *ifname)
 {
-	if (ifname)
-		settings_rename(s, ifname);
+	settings_rename(s, ifname);
 	hwsteer_close(&s->hwsteer);
 	busypoll_restore(&s->busypoll);
 	nicset_restore(&s->nicset);
+}
+
+void settings_abandon(struct settings *s, bool keep)
+{
+	s->hwsteer.count = 0;	/* its rules went with the interface */
+	hwsteer_close(&s->hwsteer);
+	restore_abandon(&s->restore, keep);
+	memset(s, 0, sizeof(*s));
 }
 
 void settings_close(struct settings *s)

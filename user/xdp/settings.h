@@ -56,8 +56,14 @@ void settings_read(struct settings *s, const char *ifname, struct uplink_info *i
  */
 struct nicset_found settings_check(struct settings *s, const char *ifname, struct uplink_info *info);
 
-/* Puts back all but the channels. @ifname: what the interface is called now, NULL when it is gone. */
+/* Puts back all but the channels. @ifname: what the interface is called now. */
 void settings_restore(struct settings *s, const char *ifname);
+
+/*
+ * The interface is gone, and another may have its name: nothing is put back. @keep: what was changed is remembered for an
+ * interface that has the name again. In the place of settings_restore() and settings_close().
+ */
+void settings_abandon(struct settings *s, bool keep);
 
 /* Puts back the channels; when the sockets are closed. Both are safe without a settings_open(). */
 void settings_close(struct settings *s);

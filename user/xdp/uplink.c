@@ -236,6 +236,9 @@ void uplink_close(struct uplink *u)
 	dev = u->dev;
 	if (u->loop)
 		loop_timer_cancel(u->loop, &u->timer);
+	u->user = NULL;
+	if (!dev && u->last_name[0])
+		uplink_device_forget(u);
 	program_close(&u->program);
 	for (uint32_t i = 0; dev && i < dev->nopen; i++) {
 		dev->nicq[i] = u->nicq[i];

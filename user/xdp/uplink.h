@@ -143,6 +143,8 @@ struct uplink_user {
 	void (*changed)(void *arg, bool device);
 	/* A device is in use, and the link told of: time for what takes longer. */
 	void (*arrived)(void *arg);
+	/* Have ports VLANs of their own, so that a device that loses tags cannot be used? */
+	bool (*needs_tags)(void *arg);
 	/* Something happened that a person may want to know of. */
 	void (*event)(void *arg, const char *event, const char *detail);
 };

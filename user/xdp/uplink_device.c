@@ -285,6 +285,19 @@ int uplink_device_begin(struct uplink *u, struct uplink_device *dev, struct upli
 	return settings_open(&dev->settings, u->host, &c, info, why);
 }
 
+void uplink_device_forget(struct uplink *u)
+{
+	struct uplink_config c;
+	struct restore r;
+
+	settings_of(u, u->last_name, &c);
+	restore_open(&r, u->host, c.ifname, c.notes[0] ? c.notes : c.name);
+	if (restore_any(&r))
+		log_warn("%s is away: what viaduct has changed on it stays (see ethtool -K %s rxvlan on)", u->last_name,
+			 u->last_name);
+	restore_abandon(&r, false);
+}
+
 /* Settings are made and put back: then they are what they were before the dead instance. */
 void uplink_device_clear_up(struct uplink *u, const char *name)
 {
@@ -494,20 +507,21 @@ int uplink_device_leave(struct uplink *u)
 void uplink_device_close(struct uplink *u, struct uplink_device *dev)
 {
 	const struct linkmon_dev *d;
-	char name[IF_NAMESIZE] = "";
 
 	if (!dev)
 		return;
 	if (dev->link.ifindex)
 		program_link_close(&u->program, &dev->link);
 	d = linkmon_find(u->linkmon, dev->ifindex);
-	if (d)
-		memcpy(name, d->name, sizeof(name));
 	if (dev->filter_fd >= 0)
 		close(dev->filter_fd);
-	settings_restore(&dev->settings, name[0] ? name : NULL);
+	if (d)
+		settings_restore(&dev->settings, d->name);
 	sockets_close(dev);
-	settings_close(&dev->settings);
+	if (d)
+		settings_close(&dev->settings);
+	else
+		settings_abandon(&dev->settings, u->user != NULL);
 	free(dev->nicq);
 	free(dev);
 }

@@ -11,8 +11,7 @@
  * same device anew (another number of queues, longer buffers) has to be closed first, and a device that is gone, too:
  * meanwhile the NIC queues are rings in memory, and the link is down.
  *
- * A better device that comes up has to stay up for BACK_NS; one that is lost is left at once. A driver may take the link
- * down for a moment when XDP is attached to it: that is not believed before the link was up, or SETTLE_NS have passed.
+ * When to leave a device for another is choose_move()'s.
  *
  * What somebody else changed is put back where that is possible without a new set-up, the program above all. It is done
  * TRIES times in TRIES_NS; then another tool wants it otherwise, and the operator is told.
@@ -22,14 +21,11 @@
 
 #include "base/clock.h"
 #include "base/log.h"
-#include "xdp/choose.h"
 #include "xdp/uplink_internal.h"
 #include "xdp/watch.h"
 
 #define WATCH_NS (50 * NSEC_PER_MSEC)
 #define LOOK_NS NSEC_PER_SEC		/* for what takes longer to see, and hurts less */
-#define BACK_NS NSEC_PER_SEC
-#define SETTLE_NS (5 * NSEC_PER_SEC)
 #define BACKOFF_MIN_NS (100 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (2 * NSEC_PER_SEC)
 #define BIND_WAIT_NS (500 * NSEC_PER_MSEC)	/* sockets that we have closed a moment ago */
@@ -96,7 +92,7 @@ static bool patient(struct uplink *u, enum uplink_repair r, uint64_t now_ns)
 int uplink_choose(struct uplink *u, const struct fail *why)
 {
 	struct choose_device list[CHOOSE_MAX];
-	unsigned n = choose_devices(u->host, u->linkmon, &u->cfg, 0, u->last_name, list, CHOOSE_MAX);
+	unsigned n = choose_devices(u->host, u->linkmon, &u->cfg, 0, &u->known, list, CHOOSE_MAX);
 	int best = choose_best(list, n, 0);
 
 	if (best < 0) {
@@ -110,7 +106,7 @@ int uplink_choose(struct uplink *u, const struct fail *why)
 void uplink_clear_up(struct uplink *u)
 {
 	struct choose_device list[CHOOSE_MAX];
-	unsigned n = choose_devices(u->host, u->linkmon, &u->cfg, u->dev->ifindex, u->last_name, list, CHOOSE_MAX);
+	unsigned n = choose_devices(u->host, u->linkmon, &u->cfg, u->dev->ifindex, &u->known, list, CHOOSE_MAX);
 
 	for (unsigned i = 0; i < n; i++)
 		if (list[i].ifindex != u->dev->ifindex)
@@ -120,7 +116,6 @@ void uplink_clear_up(struct uplink *u)
 static void forget_device(struct uplink *u)
 {
 	linkmon_follow(u->linkmon, 0);
-	u->better_ns = 0;
 }
 
 /* The device in use is no longer. Its sockets and settings are closed behind the back of whoever used the queues. */
@@ -178,7 +173,10 @@ static int open_device(struct uplink *u, int ifindex, const struct fail *why)
 		program_leave(&u->program, &u->dev->link);
 	ret = uplink_device_open(u, ifindex, BIND_WAIT_NS, &next, why);
 	if (!ret) {
-		ret = change_device(u, next, why);
+		if (next->info.vlan_tags == UPLINK_TAGS_LOST && u->user->needs_tags(u->user_arg))
+			ret = fail_with(why, -EOPNOTSUPP, "there are ports with vlan= or trunk=: %s", next->info.vlan_tags_why);
+		else
+			ret = change_device(u, next, why);
 		if (!ret)
 			return 0;
 		program_detach(&u->program);
@@ -236,48 +234,37 @@ static void reopen(struct uplink *u, enum uplink_repair r, uint64_t now_ns)
 		repaired(u, r);
 }
 
-/* Is the device in use to be thought of as up? See above. */
-static bool seems_up(struct uplink *u, bool up, uint64_t now_ns)
+/*
+ * Which devices there are changes only when the link monitor says something; but for what waits for its time, and for
+ * routes and the like, which are looked at now and then.
+ */
+static bool device_is_due(const struct uplink *u, uint64_t now_ns)
 {
-	u->was_up |= up;
-	return up || (!u->was_up && now_ns - u->opened_ns < SETTLE_NS);
+	const bool settling = u->dev && !u->hold.was_up && now_ns - u->hold.opened_ns < CHOOSE_SETTLE_NS;
+
+	return u->heard || settling || u->hold.better_ns || (u->retry_ns && now_ns >= u->retry_ns) ||
+	       now_ns - u->chosen_ns >= LOOK_NS;
 }
 
 static void follow_device(struct uplink *u, uint64_t now_ns)
 {
 	const int current = u->dev ? u->dev->ifindex : 0;
 	struct choose_device list[CHOOSE_MAX];
-	unsigned n = choose_devices(u->host, u->linkmon, &u->cfg, current, u->last_name, list, CHOOSE_MAX), at;
-	int best = choose_best(list, n, current);
+	char text[256];
+	unsigned n;
+	int to;
 
-	if (best < 0) {
-		char text[256];
-
-		if (current || !n)	/* it stays, or is awaited */
-			return;
+	if (!device_is_due(u, now_ns))
+		return;
+	u->chosen_ns = now_ns;
+	n = choose_devices(u->host, u->linkmon, &u->cfg, current, &u->known, list, CHOOSE_MAX);
+	to = current ? choose_move(list, n, current, &u->hold, now_ns) : choose_best(list, n, 0);
+	if (to >= 0) {
+		move_to(u, &list[to], now_ns);
+	} else if (!current && n) {	/* there are some, but none is for us */
 		choose_explain(&u->cfg, list, n, text, sizeof(text));
 		complain(u, VD_TROUBLE_DEVICE, text);
-		return;
 	}
-	if (!current) {
-		move_to(u, &list[best], now_ns);
-		return;
-	}
-	for (at = 0; at < n && list[at].ifindex != current; at++)
-		;
-	if (at == (unsigned)best || (at < n && !list[best].up)) {
-		seems_up(u, at < n && list[at].up, now_ns);
-		u->better_ns = 0;
-		return;
-	}
-	if (at < n && seems_up(u, list[at].up, now_ns)) {
-		if ((unsigned)best > at)	/* only because this one is not up yet */
-			return;
-		u->better_ns = u->better_ns ? u->better_ns : now_ns;
-		if (now_ns - u->better_ns < BACK_NS)
-			return;
-	}
-	move_to(u, &list[best], now_ns);
 }
 
 /* --- what others did to this one ---------------------------------------------------- */
@@ -404,7 +391,6 @@ static void follow_rest(struct uplink *u, uint64_t now_ns)
 
 	if (!due && !u->heard)
 		return;
-	u->heard = false;
 	follow_offloads(u, d);
 	follow_mtu(u, d, now_ns);
 	if (!u->dev || !due)
@@ -432,6 +418,7 @@ void uplink_follow(struct uplink *u)
 		follow_program(u, now);
 	if (u->dev)
 		follow_rest(u, now);
+	u->heard = false;
 	uplink_tell(u, false);
 	u->following = false;
 }
@@ -447,9 +434,9 @@ static void on_timer(struct loop_timer *t)
 
 void uplink_follow_begin(struct uplink *u)
 {
-	u->opened_ns = u->looked_ns = clock_now();
-	u->was_up = false;
-	u->better_ns = u->retry_ns = u->filter_again_ns = 0;
+	u->looked_ns = clock_now();
+	u->hold = (struct choose_hold){ .opened_ns = u->looked_ns };
+	u->retry_ns = u->filter_again_ns = 0;
 	u->backoff_ns = BACKOFF_MIN_NS;
 }
 

@@ -4,6 +4,7 @@
 #define VIADUCT_XDP_UPLINK_INTERNAL_H
 
 #include "xdp/afxdp.h"
+#include "xdp/choose.h"
 #include "xdp/fail.h"
 #include "xdp/helpers.h"
 #include "xdp/ifcheck.h"
@@ -57,9 +58,9 @@ struct uplink {
 	char last_name[IF_NAMESIZE];	/* of the device in use, or of the last one */
 	uint32_t trouble;		/* VD_TROUBLE_* */
 	uint64_t retry_ns, backoff_ns;	/* a device that cannot be used is tried again then */
-	uint64_t better_ns;		/* since when a better device than that in use is up */
-	uint64_t opened_ns;		/* when the one in use was opened; */
-	bool was_up;			/* and it was up since */
+	struct choose_known known;
+	struct choose_hold hold;
+	uint64_t chosen_ns;		/* when it was looked which devices there are */
 	unsigned program_failures;	/* to put it back, one after the other */
 	bool heard;			/* the link monitor said something since it was looked at what others do */
 	uint64_t filter_again_ns;	/* before that the receive filter is not looked at */
@@ -110,6 +111,8 @@ int uplink_device_settings(struct uplink *u, struct uplink_device *dev, struct n
 /* The settings' file, and --set-channels. Return: as settings_open(). */
 int uplink_device_begin(struct uplink *u, struct uplink_device *dev, struct uplink_info *info, const struct fail *why);
 
+/* There is no device at the end: what was to be put back on the last one never will be. */
+void uplink_device_forget(struct uplink *u);
 /* What a dead instance changed on a device that is not in use now is put back. */
 void uplink_device_clear_up(struct uplink *u, const char *name);
 

@@ -33,7 +33,8 @@ struct uplink_saved {
 	uint32_t by, force, standby_in_use, moves;
 	uint32_t repaired[UPLINK_REPAIRS];
 	uint8_t mac[6];
-	char standby[IF_NAMESIZE], now_name[IF_NAMESIZE], last_name[IF_NAMESIZE];
+	char standby[IF_NAMESIZE], now_name[IF_NAMESIZE];
+	struct choose_known known;
 	char mode_why[256];
 };
 
@@ -67,7 +68,7 @@ static void describe(const struct uplink *u, struct uplink_saved *s)
 	memcpy(s->mac, c->mac, sizeof(s->mac));
 	memcpy(s->standby, c->standby, sizeof(s->standby));
 	memcpy(s->now_name, u->dev->name, sizeof(s->now_name));
-	memcpy(s->last_name, u->last_name, sizeof(s->last_name));
+	s->known = u->known;
 	memcpy(s->ifname, c->ifname, sizeof(s->ifname));
 	memcpy(s->mode_why, i->mode_why, sizeof(s->mode_why));
 }
@@ -138,7 +139,8 @@ static void take_info(struct uplink *u, const struct uplink_saved *s)
 	u->standby = s->standby_in_use;
 	u->moves = s->moves;
 	memcpy(u->repaired, s->repaired, sizeof(u->repaired));
-	snprintf(u->last_name, sizeof(u->last_name), "%.*s", IF_NAMESIZE - 1, s->last_name);
+	u->known = s->known;
+	u->known.last_name[IF_NAMESIZE - 1] = '\0';
 	memcpy(i->mode_why, s->mode_why, sizeof(i->mode_why));
 	i->mode_why[sizeof(i->mode_why) - 1] = '\0';
 	u->dev->helpers.checksum = s->now_checksum;
