@@ -11,8 +11,8 @@
  * workers where there are CPUs for them.
  *
  * Behind that, with the workers at work again, comes what only waits for the
- * new device: broadcasts, the host's port, the NIC's rules, and a frame for
- * each guest that tells the network where it is now.
+ * new device: a frame for each guest that tells the network where it is now, the
+ * NIC's rules, broadcasts, and the host's port.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -184,13 +184,13 @@ static void arrived(void *arg)
 {
 	struct bridge *b = arg;
 
-	bridge_tell_queues(b);
-	follow_mcast(b);
-	follow_host(b);
+	announce_all(b);	/* from then on the network sends here */
 	addresses_host(b);
 	addresses_steer(b);
 	bridge_mtu_changed(b, uplink_link(b->uplink)->mtu);
-	announce_all(b);
+	bridge_tell_queues(b);
+	follow_mcast(b);
+	follow_host(b);
 }
 
 static bool needs_tags(void *arg)

@@ -29,7 +29,7 @@
 #include "xdp/program.h"
 
 #define TAG 0x676f7270u	/* of its records in a parcel */
-#define DETACH_WAIT_NS (3 * NSEC_PER_SEC)
+#define DETACH_WAIT_NS (500 * NSEC_PER_MSEC)
 #define ALIVE_WITHIN_NS (1 * NSEC_PER_SEC)
 #define ALIVE_WATCH_MS 350	/* three heartbeats */
 
@@ -167,7 +167,7 @@ static uint32_t attached_id(const struct program *p, uint32_t *mode)
 	return info.prog_id;
 }
 
-/* Until the interface has no program, or another than @id. */
+/* Until the interface has no program, or another than @id; an RCU grace period, unless somebody else holds the link. */
 static void wait_detached(const struct program *p, uint32_t id)
 {
 	uint64_t deadline = clock_now() + DETACH_WAIT_NS;

@@ -97,6 +97,7 @@ bool uplink_take_state(struct uplink *u)
 	memcpy(&now, linkmon_state(u->linkmon), sizeof(now));	/* compared with its padding */
 	if (now.xdp_lost)
 		u->trouble |= VD_TROUBLE_PROGRAM;
+	now.xdp_lost |= !!(u->trouble & VD_TROUBLE_PROGRAM);
 	now.trouble = u->trouble;
 	now.standby = u->dev && u->standby;
 	now.moves = u->moves;
@@ -262,11 +263,6 @@ uint32_t uplink_queues(const struct uplink *u)
 struct nicq *uplink_nicq(struct uplink *u, uint32_t queue)
 {
 	return queue < u->most ? &u->nicq[queue] : NULL;
-}
-
-uint32_t uplink_most_queues(const struct uplink *u)
-{
-	return u->most;
 }
 
 const struct uplink_maps *uplink_maps(const struct uplink *u)

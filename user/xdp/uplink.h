@@ -209,9 +209,6 @@ void uplink_on_link(struct uplink *u, void (*fn)(void *arg, const struct uplink_
  */
 void uplink_set_user(struct uplink *u, const struct uplink_user *user, void *arg);
 
-/* How many NIC queues there may ever be. */
-uint32_t uplink_most_queues(const struct uplink *u);
-
 /**
  * uplink_check_vlans() - can there be ports with VLANs of their own?
  *

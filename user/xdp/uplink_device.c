@@ -340,6 +340,15 @@ static uint32_t most_queues(const struct linkmon_dev *d, uint32_t now)
 	return now > most ? now : most < VD_MAX_QUEUES ? most : VD_MAX_QUEUES;
 }
 
+int uplink_count_queues(const struct uplink *u, const struct linkmon_dev *d, const struct ifcheck *c, uint32_t want,
+			const struct fail *why)
+{
+	const bool several = u->cfg.by != UPLINK_BY_NAME || u->cfg.standby[0];
+
+	/* Where there may be another device the number is meant for the one that has so many. */
+	return ifcheck_choose_queues(c, d->name, several && want > c->queues ? c->queues : want, why);
+}
+
 /* How many NIC queues there are to serve, after --set-channels has made it so. */
 static int count_queues(struct uplink *u, struct uplink_device *dev, const struct linkmon_dev *d, struct ifcheck *c,
 			const struct fail *why)
@@ -357,7 +366,7 @@ static int count_queues(struct uplink *u, struct uplink_device *dev, const struc
 	want = (uint32_t)ret;
 	ifcheck_queues(u->host, d, c);
 	memcpy(info->driver, c->driver, sizeof(info->driver));
-	ret = ifcheck_choose_queues(c, d->name, want, why);
+	ret = uplink_count_queues(u, d, c, want, why);
 	if (ret < 0)
 		return ret;
 	info->queues = (uint32_t)ret;
@@ -468,6 +477,7 @@ void uplink_device_use(struct uplink *u, struct uplink_device *dev)
 	for (uint32_t i = 0; i < dev->nopen; i++) {
 		struct nicq was = u->nicq[i];
 
+		u->nicq[i].stats.tx_device_gone += was.tx_outstanding;	/* while there was none */
 		put(&u->nicq[i], &dev->nicq[i]);
 		nicq_fini(&was);
 		dev->nicq[i] = (struct nicq){ .fd = -1, .umem_fd = -1 };

@@ -72,8 +72,16 @@ static void settled(struct uplink *u, uint32_t trouble)
 
 static void repaired(struct uplink *u, enum uplink_repair r)
 {
+	static const char *const text[UPLINK_REPAIRS] = {
+		[UPLINK_REPAIR_PROGRAM] = "another tool had taken viaduct's XDP program away: it is back",
+		[UPLINK_REPAIR_CHANNELS] = "it has another number of NIC queues: all are served",
+		[UPLINK_REPAIR_MTU] = "its MTU needs longer buffers: they are there",
+		[UPLINK_REPAIR_OFFLOAD] = "another tool had switched VLAN offloads on: they are off again",
+		[UPLINK_REPAIR_FILTER] = "another tool had taken guests' addresses out of its receive filter: they are back",
+	};
+
 	u->repaired[r]++;
-	log_warn("uplink %s: another tool had changed its %s: put right", u->last_name, repair_name[r]);
+	log_warn("uplink %s: %s", u->last_name, text[r]);
 	tell_event(u, "uplink_repaired", repair_name[r]);
 }
 
@@ -113,27 +121,27 @@ void uplink_clear_up(struct uplink *u)
 			uplink_device_clear_up(u, list[i].name);
 }
 
-static void forget_device(struct uplink *u)
-{
-	linkmon_follow(u->linkmon, 0);
-}
-
-/* The device in use is no longer. Its sockets and settings are closed behind the back of whoever used the queues. */
-static int drop_device(struct uplink *u)
+/*
+ * The device in use is no longer. Its sockets and settings are closed behind the back of whoever used the queues.
+ * @quiet: it will be back in a moment, and nobody is told
+ */
+static int drop_device(struct uplink *u, bool quiet)
 {
 	struct uplink_device *past = u->dev;
-	bool changed;
+	bool changed = false;
 	int ret;
 
 	u->user->pause(u->user_arg);
 	ret = uplink_device_leave(u);
 	if (!ret) {
 		program_leave(&u->program, &past->link);
-		forget_device(u);
+		linkmon_follow(u->linkmon, 0);
 	}
-	changed = uplink_take_state(u);
+	if (!quiet)
+		changed = uplink_take_state(u);
 	u->user->changed(u->user_arg, u->dev != NULL);
-	uplink_tell(u, changed);
+	if (!quiet)
+		uplink_tell(u, changed);
 	if (!ret)
 		uplink_device_close(u, past);
 	return ret;
@@ -201,20 +209,22 @@ static void failed(struct uplink *u, const char *name, const char *text, uint64_
 
 static void move_to(struct uplink *u, const struct choose_device *to, uint64_t now_ns)
 {
-	const bool had = u->dev != NULL;
+	const bool had = u->dev != NULL, was_standby = u->standby;
 	char text[256] = "";
 	const struct fail why = { text, sizeof(text) };
 	int ret;
 
 	if (now_ns < u->retry_ns)
 		return;
-	log_info("uplink: %s %s", had ? "going over to" : "taking", to->name);
+	u->standby = to->standby;
 	ret = open_device(u, to->ifindex, &why);
 	if (ret) {
+		u->standby = was_standby;
 		failed(u, to->name, text, clock_now());
 		return;
 	}
-	u->standby = to->standby;
+	log_info("uplink: %s %s, which took %.1f ms", had ? "gone over to" : "took", to->name,
+		 (double)(clock_now() - now_ns) / 1e6);
 	settled(u, VD_TROUBLE_DEVICE | VD_TROUBLE_CHANNELS | VD_TROUBLE_MTU | VD_TROUBLE_PROGRAM);
 	tell_event(u, "uplink_device", to->name);
 }
@@ -224,10 +234,15 @@ static void reopen(struct uplink *u, enum uplink_repair r, uint64_t now_ns)
 {
 	struct choose_device same = { .ifindex = u->dev->ifindex, .standby = u->standby };
 
-	if (now_ns < u->retry_ns || !patient(u, r, now_ns))
+	if (now_ns < u->retry_ns)
 		return;
+	if (!patient(u, r, now_ns)) {
+		complain(u, r == UPLINK_REPAIR_MTU ? VD_TROUBLE_MTU : VD_TROUBLE_CHANNELS,
+			 "its MTU or number of NIC queues changes again and again: it is followed half a minute later");
+		return;
+	}
 	memcpy(same.name, u->last_name, sizeof(same.name));
-	if (drop_device(u))
+	if (drop_device(u, true))
 		return;
 	move_to(u, &same, clock_now());
 	if (u->dev)
@@ -320,6 +335,8 @@ static void follow_mtu(struct uplink *u, const struct linkmon_dev *d, uint64_t n
 	}
 	if (uplink_fit(u, d, &fit, &why))
 		complain(u, VD_TROUBLE_MTU, text);
+	else if (u->cfg.attach != UPLINK_ATTACH_LINK)
+		complain(u, VD_TROUBLE_MTU, "frames of its MTU are longer than buffers, and cannot reach guests: restart viaduct, or lower the MTU");
 	else if (fit.max_frame > u->info.max_frame)
 		reopen(u, UPLINK_REPAIR_MTU, now_ns);
 }
@@ -327,7 +344,6 @@ static void follow_mtu(struct uplink *u, const struct linkmon_dev *d, uint64_t n
 static void follow_channels(struct uplink *u, const struct linkmon_dev *d, uint64_t now_ns)
 {
 	const bool set = u->info.channels[0];
-	const uint32_t want = u->cfg.queues ? u->cfg.queues : set ? u->cfg.set_channels : 0;
 	struct ifcheck c = { 0 };
 	char text[256] = "";
 	const struct fail why = { text, sizeof(text) };
@@ -335,14 +351,15 @@ static void follow_channels(struct uplink *u, const struct linkmon_dev *d, uint6
 
 	if (n < 0)
 		return;
-	n = ifcheck_choose_queues(&c, d->name, want, &why);
+	n = uplink_count_queues(u, d, &c, u->cfg.queues ? u->cfg.queues : set ? u->cfg.set_channels : 0, &why);
 	if (n == (int)u->info.queues) {
 		settled(u, VD_TROUBLE_CHANNELS);
 		return;
 	}
-	if ((n < 0 && !set) || n > (int)u->most) {
+	if ((n < 0 && !set) || n > (int)u->most || u->cfg.attach != UPLINK_ATTACH_LINK) {
 		if (n > 0)
-			snprintf(text, sizeof(text), "it has %d queues, and there are maps for %u: restart viaduct", n, u->most);
+			snprintf(text, sizeof(text), "it has %d NIC queues, and %u can be served before viaduct is restarted", n,
+				 u->cfg.attach == UPLINK_ATTACH_LINK ? u->most : u->info.queues);
 		complain(u, VD_TROUBLE_CHANNELS, text);
 		return;
 	}
@@ -411,12 +428,15 @@ void uplink_follow(struct uplink *u)
 		return;
 	}
 	u->following = true;
-	if (u->dev && !linkmon_state(u->linkmon)->ifindex)
-		drop_device(u);
-	follow_device(u, now);
-	if (u->dev)
+	/* The dispatcher's maps go with its device, so there is no other one for them. */
+	if (u->cfg.attach == UPLINK_ATTACH_LINK) {
+		if (u->dev && !linkmon_state(u->linkmon)->ifindex)
+			drop_device(u, false);
+		follow_device(u, now);
+	}
+	if (linkmon_uplink(u->linkmon))
 		follow_program(u, now);
-	if (u->dev)
+	if (linkmon_uplink(u->linkmon))
 		follow_rest(u, now);
 	u->heard = false;
 	uplink_tell(u, false);

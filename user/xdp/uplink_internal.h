@@ -85,6 +85,10 @@ int uplink_make_nicqs(struct uplink *u);
 /* The MTU's needs. @d, @info: of the device. Return: 0 or -errno with a reason. */
 int uplink_fit(const struct uplink *u, const struct linkmon_dev *d, struct uplink_info *info, const struct fail *why);
 
+/* How many of a device's NIC queues are served. @want: as asked for, 0 = all. Return: the number, or -errno with a reason. */
+int uplink_count_queues(const struct uplink *u, const struct linkmon_dev *d, const struct ifcheck *c, uint32_t want,
+			const struct fail *why);
+
 /* A device of which nothing is open. NULL: out of memory. */
 struct uplink_device *uplink_device_new(const struct linkmon_dev *d);
 
