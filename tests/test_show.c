@@ -155,6 +155,44 @@ static void the_host_and_unknown_addresses_are_shown(void **state)
 	       "unknown addresses: pass; learned ones stay\n");
 }
 
+static void an_uplink_that_is_as_it_should_be_has_no_line_about_its_device(void **state)
+{
+	char *text = shown("{\"uplink\":{\"interface\":\"eth1\",\"device\":{\"name\":\"eth1\",\"standby\":\"eth2\","
+			   "\"in_use\":\"first\",\"moves\":2},\"trouble\":[],\"trouble_why\":\"\",\"repaired\":{}}}");
+
+	(void)state;
+	assert_null(strstr(text, "device"));
+	assert_null(strstr(text, "trouble"));
+	assert_null(strstr(text, "put right"));
+	free(text);
+}
+
+static void a_standby_in_use_and_a_device_that_is_awaited_are_shown(void **state)
+{
+	(void)state;
+	EXPECT(shown("{\"wait\":\"busy\",\"uplink\":{\"mac\":\"x\",\"device\":{\"mac\":\"02:00:00:00:00:01\","
+		     "\"standby\":\"eth2\",\"in_use\":\"standby\",\"moves\":1}}}"),
+	       "device          standby in use: the better one is away or down; moved 1 time\n");
+	EXPECT(shown("{\"wait\":\"busy\",\"uplink\":{\"mac\":\"x\",\"reason\":\"gone\",\"device\":{"
+		     "\"name\":\"eth1\",\"standby\":\"eth2\",\"in_use\":\"none\",\"moves\":0}}}"),
+	       "): down (gone)\n  device          none: waiting for eth1 or eth2\n");
+	EXPECT(shown("{\"wait\":\"busy\",\"uplink\":{\"mac\":\"x\",\"device\":{\"name\":\"auto\","
+		     "\"in_use\":\"none\",\"moves\":3}}}"),
+	       "device          none: waiting for auto; moved 3 times\n");
+}
+
+static void each_trouble_of_the_uplink_is_shown_with_what_mends_it(void **state)
+{
+	(void)state;
+	EXPECT(shown("{\"wait\":\"busy\",\"uplink\":{\"mac\":\"x\",\"trouble\":[\"program\",\"mtu\","
+		     "\"one_of_a_later_version\",7],"
+		     "\"trouble_why\":\"eth1 has an XDP program already\",\"repaired\":{\"program\":5,\"filter\":1}}}"),
+	       "trouble         program: guests receive nothing from the wire: take the other XDP program off",
+	       "trouble         mtu: longer frames than buffers hold are dropped: a smaller MTU",
+	       "trouble         one_of_a_later_version\n", "  why           eth1 has an XDP program already\n",
+	       "put right       program 5, filter 1\n");
+}
+
 static void several_ports_are_a_line_each(void **state)
 {
 	(void)state;
@@ -266,6 +304,9 @@ int main(void)
 		cmocka_unit_test(a_status_without_anything_is_shown_too),
 		cmocka_unit_test(what_a_port_may_do_is_shown),
 		cmocka_unit_test(the_host_and_unknown_addresses_are_shown),
+		cmocka_unit_test(an_uplink_that_is_as_it_should_be_has_no_line_about_its_device),
+		cmocka_unit_test(a_standby_in_use_and_a_device_that_is_awaited_are_shown),
+		cmocka_unit_test(each_trouble_of_the_uplink_is_shown_with_what_mends_it),
 		cmocka_unit_test(several_ports_are_a_line_each),
 		cmocka_unit_test(a_list_of_ports_shows_what_they_are),
 		cmocka_unit_test(a_steering_table_is_shown_compactly),

@@ -33,6 +33,57 @@ void show_node(const json_t *o, const char *what, FILE *out)
 	show_line(out, "NUMA", &t);
 }
 
+/* Which device it is, where that is not the one that should be. */
+static void show_device(const json_t *u, FILE *out)
+{
+	const json_t *d = json_object_get(u, "device");
+	const char *in_use = show_str(d, "in_use");
+	const char *want = show_has(d, "mac") ? show_str(d, "mac") : show_str(d, "name");
+	struct show_text t = { 0 };
+
+	if (!strcmp(in_use, "none"))
+		show_add(&t, "none: waiting for %s%s%s", want, *show_str(d, "standby") ? " or " : "",
+			 show_str(d, "standby"));
+	else if (!strcmp(in_use, "standby"))
+		show_add(&t, "standby in use: the better one is away or down");
+	if (t.len && show_num(d, "moves"))
+		show_add(&t, "; moved " N " time%s", show_num(d, "moves"), show_num(d, "moves") == 1 ? "" : "s");
+	show_line(out, "device", &t);
+}
+
+/* What each trouble comes to, and what mends it. */
+static void show_trouble(const json_t *u, FILE *out)
+{
+	static const struct {
+		const char *name, *means;
+	} known[] = {
+		{ "program", "guests receive nothing from the wire: take the other XDP program off (bpftool net show)" },
+		{ "channels", "NIC queues are not served: ethtool -L, or a restart" },
+		{ "filter", "guests may receive only what is sent to all: stop the tool that takes addresses out (bridge fdb)" },
+		{ "offload", "VLAN tags may be lost: stop the tool that does it, then ethtool -K rxvlan off rx-vlan-filter off" },
+		{ "mtu", "longer frames than buffers hold are dropped: a smaller MTU (ip link set)" },
+		{ "device", "no device can be used; it is tried again" },
+	};
+	struct show_text why = { 0 }, repaired = { 0 };
+	size_t i;
+	json_t *v;
+
+	json_array_foreach(json_object_get(u, "trouble"), i, v) {
+		const char *name = json_string_value(v);
+		struct show_text t = { 0 };
+
+		show_add(&t, "%s", name ? name : "");
+		for (size_t k = 0; name && k < sizeof(known) / sizeof(known[0]); k++)
+			if (!strcmp(name, known[k].name))
+				show_add(&t, ": %s", known[k].means);
+		show_line(out, "trouble", &t);
+	}
+	show_add(&why, "%s", show_str(u, "trouble_why"));
+	show_line(out, "  why", &why);
+	show_counters(&repaired, json_object_get(u, "repaired"));
+	show_line(out, "put right", &repaired);
+}
+
 static void show_link(const json_t *u, FILE *out)
 {
 	struct show_text t = { 0 };
@@ -226,6 +277,8 @@ void show_status(const json_t *status, FILE *out)
 		fprintf(out, "\nuplink %s (%s, index " N "): ", show_str(u, "interface"), show_str(u, "driver"),
 			show_num(u, "ifindex"));
 		show_updown(u, out);
+		show_device(u, out);
+		show_trouble(u, out);
 		show_link(u, out);
 		show_xdp(json_object_get(u, "xdp"), out);
 		show_nic(u, out);
