@@ -178,6 +178,19 @@ static void a_standby_is_another_interface(void **state)
 	bad(ARGS("--standby", "eth1"), "--uplink is missing");
 }
 
+static void a_dispatcher_stays_on_a_device_that_is_named(void **state)
+{
+	static const char *const refused = "--xdp-attach: dispatcher stays on the one device that --uplink IFACE names";
+	struct config c;
+
+	(void)state;
+	good(&c, ARGS(UP, "--xdp-attach", "dispatcher"));
+	config_free(&c);
+	bad(ARGS(UP, "--xdp-attach", "dispatcher", "--standby", "eth2"), refused);
+	bad(ARGS("--uplink", "auto", "--xdp-attach", "dispatcher"), refused);
+	bad(ARGS("--xdp-attach", "dispatcher", "--uplink", "mac=02:00:00:00:00:01"), refused);
+}
+
 static void every_choice_is_known(void **state)
 {
 	static const struct {
@@ -584,6 +597,7 @@ int main(void)
 		cmocka_unit_test(every_option_arrives),
 		cmocka_unit_test(an_uplink_is_named_by_mac_or_found),
 		cmocka_unit_test(a_standby_is_another_interface),
+		cmocka_unit_test(a_dispatcher_stays_on_a_device_that_is_named),
 		cmocka_unit_test(every_choice_is_known),
 		cmocka_unit_test(every_key_of_a_port_arrives),
 		cmocka_unit_test(a_relative_socket_path_becomes_absolute),
