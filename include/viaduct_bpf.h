@@ -48,7 +48,7 @@ enum vd_link_reason {
 	VD_REASON_NEGOTIATING = 6,	/* port: connected, rings not started */
 	VD_REASON_NO_PAIR = 7,		/* port: no queue pair enabled */
 	VD_REASON_BROKEN = 8,		/* port: rings broken by bad input */
-	VD_REASON_ERROR = 9,		/* uplink: XDP program or sockets lost */
+	VD_REASON_ERROR = 9,		/* uplink: XDP program lost, or no device can be used */
 	VD_REASON_UPLINK = 10,		/* port: link=close, and the uplink's link is down */
 };
 

@@ -1,8 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
 /*
  * The uplink: a NIC that stays with its kernel driver, its XDP program, the
- * maps, and one AF_XDP socket per NIC queue. Lives as long as the NIC is there;
- * guests come and go without touching it. Control thread only, except the
+ * maps, and one AF_XDP socket per NIC queue. Its device may go, come back, or be
+ * another; guests come and go without touching it. Control thread only, except the
  * nicqs, which belong to their workers, and the mmap-ed map areas.
  */
 #ifndef VIADUCT_XDP_UPLINK_H
