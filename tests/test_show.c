@@ -181,6 +181,17 @@ static void a_standby_in_use_and_a_device_that_is_awaited_are_shown(void **state
 	       "device          none: waiting for auto; moved 3 times\n");
 }
 
+static void without_a_device_nothing_is_said_of_the_last_one(void **state)
+{
+	char *text = shown("{\"wait\":\"busy\",\"uplink\":{\"mac\":\"02:00:00:00:00:09\",\"mtu\":1500,\"device\":{\"name\":\"eth1\","
+			   "\"in_use\":\"none\"},\"xdp\":{\"mode\":\"copy\",\"attach\":\"link\",\"program_id\":0}}}");
+
+	(void)state;
+	assert_null(strstr(text, "MTU"));
+	assert_null(strstr(text, "XDP"));
+	free(text);
+}
+
 static void each_trouble_of_the_uplink_is_shown_with_what_mends_it(void **state)
 {
 	(void)state;
@@ -306,6 +317,7 @@ int main(void)
 		cmocka_unit_test(the_host_and_unknown_addresses_are_shown),
 		cmocka_unit_test(an_uplink_that_is_as_it_should_be_has_no_line_about_its_device),
 		cmocka_unit_test(a_standby_in_use_and_a_device_that_is_awaited_are_shown),
+		cmocka_unit_test(without_a_device_nothing_is_said_of_the_last_one),
 		cmocka_unit_test(each_trouble_of_the_uplink_is_shown_with_what_mends_it),
 		cmocka_unit_test(several_ports_are_a_line_each),
 		cmocka_unit_test(a_list_of_ports_shows_what_they_are),

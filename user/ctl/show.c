@@ -172,6 +172,14 @@ static void show_settings(const json_t *u, FILE *out)
 	show_line(out, "NIC", &t);
 }
 
+static void show_current_device(const json_t *u, FILE *out)
+{
+	show_link(u, out);
+	show_xdp(json_object_get(u, "xdp"), out);
+	show_nic(u, out);
+	show_settings(u, out);
+}
+
 static void show_host(const json_t *u, FILE *out)
 {
 	const json_t *h = json_object_get(u, "host"), *m = json_object_get(u, "multicast");
@@ -279,10 +287,8 @@ void show_status(const json_t *status, FILE *out)
 		show_updown(u, out);
 		show_device(u, out);
 		show_trouble(u, out);
-		show_link(u, out);
-		show_xdp(json_object_get(u, "xdp"), out);
-		show_nic(u, out);
-		show_settings(u, out);
+		if (strcmp(show_str(json_object_get(u, "device"), "in_use"), "none"))	/* else it is the last one's */
+			show_current_device(u, out);
 		show_host(u, out);
 		show_forwarding(status, u, out);
 		show_queues(json_object_get(u, "queues"), out);
