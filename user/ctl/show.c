@@ -62,7 +62,7 @@ static void show_trouble(const json_t *u, FILE *out)
 		{ "filter", "guests may receive only what is sent to all: stop the tool that takes addresses out (bridge fdb)" },
 		{ "offload", "VLAN tags may be lost: stop the tool that does it, then ethtool -K rxvlan off rx-vlan-filter off" },
 		{ "mtu", "longer frames than buffers hold are dropped: a smaller MTU (ip link set)" },
-		{ "device", "no device can be used; it is tried again" },
+		{ "device", "there is one, but it cannot be used; it is tried again" },
 	};
 	struct show_text why = { 0 }, repaired = { 0 };
 	size_t i;
