@@ -62,18 +62,23 @@ void bridge_mtu_changed(struct bridge *b, uint32_t mtu)
 static void on_link(void *arg, const struct uplink_link *l)
 {
 	struct bridge *b = arg;
-	uint32_t mtu = uplink_maps(b->uplink)->links[0].mtu;
 	const struct vd_link *u = &uplink_maps(b->uplink)->links[0];
+	const struct vd_link was = *u;
+	bool news;
 
 	if (!links_set_uplink(b, l))
 		return;
+	news = was.up != u->up || was.reason != u->reason || was.mtu != u->mtu || was.speed_mbps != u->speed_mbps ||
+	       was.ifindex != u->ifindex || memcmp(was.name, u->name, sizeof(was.name));
 	for (uint32_t i = 0; i < b->queues; i++)
 		WRITE_ONCE(b->dp[i]->uplink_up, u->up);
-	if (u->mtu != mtu)
+	if (u->mtu != was.mtu)
 		bridge_mtu_changed(b, u->mtu);
-	log_info("uplink %s: %s (%s), mtu %u", u->name, u->up ? "up" : "down",
-		 links_reason_name(u->reason), u->mtu);
-	bridge_event(b, u->up ? "uplink_up" : "uplink_down", u->name, links_reason_name(u->reason), -1);
+	if (news)
+		log_info("uplink %s: %s (%s), mtu %u", u->name, u->up ? "up" : "down", links_reason_name(u->reason),
+			 u->mtu);
+	if (news)
+		bridge_event(b, u->up ? "uplink_up" : "uplink_down", u->name, links_reason_name(u->reason), -1);
 	portlink_update_all(b);
 	bridge_wake(b);
 }
@@ -106,6 +111,7 @@ static void on_tick(struct loop_timer *t)
 	bridge_ports_tick(b);
 	addresses_age(b, now);
 	check_queues(b);
+	replug_tick(b);
 	/* Frames that were lost while a worker slept woke nobody, and use up the port's share. */
 	for (uint32_t i = 0; i < b->queues; i++)
 		if (datapath_missing(b->dp[i]))
@@ -127,9 +133,10 @@ int bridge_make_datapath(struct bridge *b, uint32_t queue, uint32_t homes, struc
 	return ret;
 }
 
-int bridge_make_datapaths(struct bridge *b, struct vd_flow *flows)
+int bridge_make_datapaths(struct bridge *b, uint32_t n, struct vd_flow *flows)
 {
-	b->queues = b->homes = uplink_queues(b->uplink);
+	b->queues = n;
+	b->homes = uplink_queues(b->uplink);
 	b->dp = calloc(b->queues, sizeof(*b->dp));
 	if (!b->dp)
 		return -ENOMEM;
@@ -244,7 +251,7 @@ static int start(struct bridge *b, const struct fail *why)
 	if (ret)
 		return fail_with(why, ret, "cannot receive broadcasts of %s: %s", uplink_link(b->uplink)->name,
 			    strerror(-ret));
-	ret = bridge_make_datapaths(b, uplink_maps(b->uplink)->flows);
+	ret = bridge_make_datapaths(b, uplink_queues(b->uplink), uplink_maps(b->uplink)->flows);
 	if (!ret) {
 		bridge_set_room(b, uplink_link(b->uplink)->mtu);
 		links_heartbeat(b, clock_now());

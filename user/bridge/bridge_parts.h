@@ -10,8 +10,8 @@
 int bridge_create(const struct host_ops *host, struct loop *loop, const struct bridge_config *cfg,
 		  void (*event)(void *arg, const struct bridge_event *ev), void *event_arg, struct bridge **out,
 		  const struct fail *why);
-/* One per NIC queue. @flows: rows as in the program's map. 0 or -errno. */
-int bridge_make_datapaths(struct bridge *b, struct vd_flow *flows);
+/* @n of them, one per NIC queue that there is or was. @flows: rows as in the program's map. 0 or -errno. */
+int bridge_make_datapaths(struct bridge *b, uint32_t n, struct vd_flow *flows);
 /* That of one NIC queue, without ports; *@out is to be destroyed, NULL or not. @homes: see state.h. 0 or -errno. */
 int bridge_make_datapath(struct bridge *b, uint32_t queue, uint32_t homes, struct vd_flow *row, struct datapath **out);
 /* Worker number @i, which does not run yet. 0 or -errno. */

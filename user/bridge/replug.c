@@ -139,8 +139,10 @@ static void follow_mcast(struct bridge *b)
 	struct mcast *past = b->mcast, *next;
 	int ret = mcast_open(b->host, uplink_link(b->uplink)->ifindex, uplink_info(b->uplink)->max_frame, &next);
 
+	b->mcast_due = ret;
 	if (ret) {
-		log_error("cannot receive broadcasts of %s: %s", uplink_link(b->uplink)->name, strerror(-ret));
+		log_at(LOG_LEVEL_WARN, &b->replug_complaints, "cannot receive broadcasts of %s, and tries again: %s",
+		       uplink_link(b->uplink)->name, strerror(-ret));
 		return;
 	}
 	bridge_park(b);
@@ -148,8 +150,8 @@ static void follow_mcast(struct bridge *b)
 	ret = worker_change_mcast(&b->worker[0], next);
 	b->mcast = next;
 	bridge_unpark(b);
-	if (ret)
-		log_error("broadcasts of %s come late: %s", uplink_link(b->uplink)->name, strerror(-ret));
+	if (ret)	/* they wait until the worker has something else to do */
+		log_debug("broadcasts of %s do not wake their worker: %s", uplink_link(b->uplink)->name, strerror(-ret));
 	mcast_close(past);
 }
 
@@ -160,9 +162,10 @@ static void follow_host(struct bridge *b)
 	if (!b->host_port)
 		return;
 	ret = hostport_move(b->host_port, uplink_link(b->uplink)->ifindex);
+	b->host_due = ret;
 	if (ret)
-		log_warn("the host and the guests do not reach each other by %s: %s", uplink_link(b->uplink)->name,
-			 strerror(-ret));
+		log_at(LOG_LEVEL_WARN, &b->replug_complaints, "the host and the guests do not reach each other by %s, tried again: %s",
+		       uplink_link(b->uplink)->name, strerror(-ret));
 }
 
 static void changed(void *arg, bool device)
@@ -176,7 +179,8 @@ static void changed(void *arg, bool device)
 	bridge_unpark(b);
 	for (uint32_t i = before; i < b->nworkers; i++)
 		if (worker_start(&b->worker[i]))
-			log_error("worker %u does not run", i);
+			log_error("worker %u cannot be started: NIC queues %u, %u, ... are not served: restart viaduct", i, i,
+				  i + b->nworkers);
 	bridge_wake(b);
 }
 
@@ -191,6 +195,16 @@ static void arrived(void *arg)
 	bridge_tell_queues(b);
 	follow_mcast(b);
 	follow_host(b);
+}
+
+void replug_tick(struct bridge *b)
+{
+	const bool device = uplink_link(b->uplink)->ifindex;
+
+	if (device && b->mcast_due)
+		follow_mcast(b);
+	if (device && b->host_due)
+		follow_host(b);
 }
 
 static bool needs_tags(void *arg)

@@ -8,4 +8,7 @@
 /* From now on the uplink may change its device. */
 void replug_begin(struct bridge *b);
 
+/* Tries again what could not be had when the device came. Every tick. */
+void replug_tick(struct bridge *b);
+
 #endif

@@ -62,6 +62,8 @@ struct bridge {
 	struct loop_watch learn_watch;
 	struct loop_timer tick;
 	struct hostport *host_port;	/* NULL: there is none */
+	bool mcast_due, host_due;	/* that of a new device could not be had yet */
+	struct log_limit replug_complaints;
 	uint64_t aged_ns;		/* when addresses were looked through for old ones */
 	uint8_t host_mac[UPLINK_HOST_MACS][6];	/* as the workers know them */
 	unsigned nhost;

@@ -33,7 +33,7 @@
 struct bridge_saved {
 	/* Of the maps, and of the file of positions, which both processes use: other lengths are others. */
 	uint32_t layout[LAYOUT];
-	uint32_t ports, queues, next_port;
+	uint32_t ports, queues, homes, next_port;
 	uint32_t host_port_wanted, host_port;	/* it may have been refused by the kernel */
 	uint64_t moves, started_ns;
 };
@@ -104,7 +104,7 @@ static void save_port(struct port *p, struct parcel *to)
 int bridge_save(struct bridge *b, struct parcel *to, const struct fail *why)
 {
 	struct bridge_saved s = {
-		.queues = b->homes, .next_port = b->next_port, .host_port_wanted = b->cfg.host_port,
+		.queues = b->queues, .homes = b->homes, .next_port = b->next_port, .host_port_wanted = b->cfg.host_port,
 		.host_port = b->host_port != NULL, .moves = b->moves,
 		.started_ns = b->started_ns,
 	};
@@ -156,7 +156,7 @@ int bridge_save_moving(struct bridge *b, struct parcel *to)
 	parcel_put(to, TAG, &b->worker[0].stats.mcast_limited, sizeof(uint64_t));
 	if (b->host_port)
 		from_host_save(b->worker[0].host, to);
-	for (uint32_t i = 0; i < b->homes; i++)
+	for (uint32_t i = 0; i < b->queues; i++)
 		datapath_save(b->dp[i], to);
 	for (uint32_t i = 0; i < b->nports; i++)
 		if (b->port[i])
@@ -272,7 +272,7 @@ static int adopt_parts(struct bridge *b, const struct bridge_saved *s, struct pa
 {
 	/* Where the data paths write until they are told where they stand: the map is still the other process'. */
 	struct vd_flow *nowhere = calloc((size_t)s->queues * VD_FLOW_ROW, sizeof(*nowhere));
-	int ret = nowhere ? bridge_make_datapaths(b, nowhere) : -ENOMEM;
+	int ret = nowhere ? bridge_make_datapaths(b, s->queues, nowhere) : -ENOMEM;
 
 	b->adopted_flows = nowhere;
 	if (!ret)
@@ -303,12 +303,12 @@ static int adopt(struct bridge *b, struct parcel *from, const struct fail *why)
 
 	layout(ours.layout);
 	if (parcel_get(from, TAG, &s, sizeof(s)) || memcmp(s.layout, ours.layout, sizeof(s.layout)) || !s.queues ||
-	    s.queues > VD_MAX_QUEUES || s.ports > VD_MAX_PORTS)
+	    s.queues > VD_MAX_QUEUES || s.homes > s.queues || s.ports > VD_MAX_PORTS)
 		return fail_with(why, -EPROTO, "the running instance keeps its state in another form: restart without --take-over");
 	if (b->cfg.host_port != !!s.host_port_wanted)
 		return fail_with(why, -EINVAL, "--host-port is not as the running instance has it: give the same, or restart without --take-over");
 	ret = uplink_adopt(b->host, b->loop, &b->cfg.uplink, from, &b->uplink, why);
-	if (!ret && uplink_queues(b->uplink) != s.queues)
+	if (!ret && (uplink_queues(b->uplink) != s.homes || uplink_spare_queues(b->uplink, s.queues)))
 		ret = fail_with(why, -EPROTO, "the running instance's state of the NIC queues cannot be read");
 	if (!ret)
 		ret = adopt_parts(b, &s, from, why);

@@ -60,8 +60,8 @@ static json_t *queue_json(struct bridge *b, uint32_t i)
 
 	put_int(o, "queue", i);
 	put_int(o, "worker", i % b->nworkers);
-	put_str(o, "mode", mode_name(q->mode));
-	put_str(o, "state", q->stats.last_errno ? "failed" : "ready");
+	put_str(o, "mode", q->fd < 0 ? "none" : mode_name(q->mode));
+	put_str(o, "state", q->fd < 0 ? "unused" : q->stats.last_errno ? "failed" : "ready");
 	put_int(o, "ring_size", q->rx.size);
 	json_object_set_new(o, "frames", frames_json(&q->frames));
 	put_int(o, "rx_packets", q->stats.rx_packets);

@@ -209,8 +209,9 @@ static int busy(const struct program *p, const struct fail *why)
 
 	if_indextoname((unsigned)p->ifindex, dev);
 	return fail_with(why, -EBUSY,
-			 "%s has an XDP program already (id %u; see bpftool net show dev %s): remove it (ip link set dev %s xdp off, or rm -r %s/OTHER for a killed viaduct of another name), or run beside it with --xdp-attach dispatcher",
-			 dev, attached_id(p, NULL), dev, dev, VD_PIN_ROOT);
+			 "%s has an XDP program already (id %u; see bpftool net show dev %s): remove it (ip link set dev %s xdp off, or rm -r %s/OTHER for a killed viaduct of another name)%s",
+			 dev, attached_id(p, NULL), dev, dev, VD_PIN_ROOT,
+			 p->maps.links ? "" : ", or run beside it with --xdp-attach dispatcher");
 }
 
 int program_check(const struct program *p, const struct fail *why)

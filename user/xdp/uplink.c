@@ -279,7 +279,9 @@ const struct uplink_info *uplink_info(struct uplink *u)
 	u->info.filter_entries = u->nfilter;
 	u->info.xdp_prog_id = d ? (int)d->xdp_prog_id : 0;
 	memcpy(u->info.repaired, u->repaired, sizeof(u->info.repaired));
-	memcpy(u->info.trouble_why, u->trouble_why, sizeof(u->info.trouble_why));
+	u->info.trouble_why[0] = '\0';
+	if (u->trouble)
+		memcpy(u->info.trouble_why, u->trouble_why[__builtin_ctz(u->trouble)], sizeof(u->info.trouble_why));
 	return &u->info;
 }
 

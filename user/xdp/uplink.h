@@ -121,7 +121,7 @@ struct uplink_info {
 	bool allmulti;
 	uint32_t filter_entries;	/* guest addresses entered in the NIC's receive filter */
 	int xdp_prog_id;
-	char trouble_why[256];		/* of the last thing that could not be put right, "" = there is none */
+	char trouble_why[320];		/* of the first of uplink_link()'s troubles, "" = there is none */
 	uint32_t repaired[UPLINK_REPAIRS];
 	int links_id;			/* of the map `links` */
 };
@@ -188,6 +188,8 @@ int uplink_save_frames(struct uplink *u, struct parcel *to);
  */
 int uplink_adopt(const struct host_ops *host, struct loop *loop, const struct uplink_config *cfg, struct parcel *from,
 		 struct uplink **out, const struct fail *why);
+/* NIC queues beyond those that there are now, @n in all, are in memory: data paths of the other process had them. 0 or -errno. */
+int uplink_spare_queues(struct uplink *u, uint32_t n);
 /* Takes what uplink_save_frames() gave. Return: 0 or -errno. */
 int uplink_resume(struct uplink *u, struct parcel *from);
 /* The other process is out: our program, our settings, and the maps kept from here on. */

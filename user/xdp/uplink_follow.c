@@ -30,6 +30,7 @@
 #define BACKOFF_MAX_NS (2 * NSEC_PER_SEC)
 #define BIND_WAIT_NS (500 * NSEC_PER_MSEC)	/* sockets that we have closed a moment ago */
 #define FILTER_AGAIN_NS (60 * NSEC_PER_SEC)
+#define OF_A_DEVICE (VD_TROUBLE_PROGRAM | VD_TROUBLE_CHANNELS | VD_TROUBLE_FILTER | VD_TROUBLE_OFFLOAD | VD_TROUBLE_MTU)
 #define TRIES 5
 #define TRIES_NS (30 * NSEC_PER_SEC)
 
@@ -52,13 +53,15 @@ static void tell_event(struct uplink *u, const char *event, const char *detail)
 		u->user->event(u->user_arg, event, detail);
 }
 
-/* Says once what is wrong, and notes it for status. */
+/* Says once what is wrong, and notes it for status. @trouble: one bit. */
 static void complain(struct uplink *u, uint32_t trouble, const char *text)
 {
-	if (u->trouble & trouble && !strcmp(u->trouble_why, text))
+	char *why = u->trouble_why[__builtin_ctz(trouble)];
+
+	if (u->trouble & trouble && !strcmp(why, text))
 		return;
 	u->trouble |= trouble;
-	snprintf(u->trouble_why, sizeof(u->trouble_why), "%s", text);
+	snprintf(why, sizeof(u->trouble_why[0]), "%s", text);
 	log_warn("uplink %s: %s", u->last_name, text);
 	tell_event(u, "uplink_trouble", text);
 }
@@ -66,8 +69,6 @@ static void complain(struct uplink *u, uint32_t trouble, const char *text)
 static void settled(struct uplink *u, uint32_t trouble)
 {
 	u->trouble &= ~trouble;
-	if (!u->trouble)
-		u->trouble_why[0] = '\0';
 }
 
 static void repaired(struct uplink *u, enum uplink_repair r)
@@ -137,8 +138,12 @@ static int drop_device(struct uplink *u, bool quiet)
 		program_leave(&u->program, &past->link);
 		linkmon_follow(u->linkmon, 0);
 	}
-	if (!quiet)
+	if (ret)
+		log_error("uplink %s: there is not enough memory to let go of it", u->last_name);
+	if (!quiet) {
+		settled(u, OF_A_DEVICE);
 		changed = uplink_take_state(u);
+	}
 	u->user->changed(u->user_arg, u->dev != NULL);
 	if (!quiet)
 		uplink_tell(u, changed);
@@ -199,9 +204,10 @@ static int open_device(struct uplink *u, int ifindex, const struct fail *why)
 
 static void failed(struct uplink *u, const char *name, const char *text, uint64_t now_ns)
 {
-	char line[sizeof(u->trouble_why)];
+	const bool named = !strncmp(text, name, strlen(name));	/* many reasons begin with it */
+	char line[sizeof(u->trouble_why[0])];
 
-	snprintf(line, sizeof(line), "cannot use %s: %.200s", name, text);
+	snprintf(line, sizeof(line), "cannot be used: %s%s%s", named ? "" : name, named ? "" : ": ", text);
 	complain(u, VD_TROUBLE_DEVICE, line);
 	u->retry_ns = now_ns + u->backoff_ns;
 	u->backoff_ns = 2 * u->backoff_ns < BACKOFF_MAX_NS ? 2 * u->backoff_ns : BACKOFF_MAX_NS;
@@ -225,7 +231,7 @@ static void move_to(struct uplink *u, const struct choose_device *to, uint64_t n
 	}
 	log_info("uplink: %s %s, which took %.1f ms", had ? "gone over to" : "took", to->name,
 		 (double)(clock_now() - now_ns) / 1e6);
-	settled(u, VD_TROUBLE_DEVICE | VD_TROUBLE_CHANNELS | VD_TROUBLE_MTU | VD_TROUBLE_PROGRAM);
+	settled(u, VD_TROUBLE_DEVICE | OF_A_DEVICE);
 	tell_event(u, "uplink_device", to->name);
 }
 
@@ -279,6 +285,8 @@ static void follow_device(struct uplink *u, uint64_t now_ns)
 	} else if (!current && n) {	/* there are some, but none is for us */
 		choose_explain(&u->cfg, list, n, text, sizeof(text));
 		complain(u, VD_TROUBLE_DEVICE, text);
+	} else if (!current) {
+		settled(u, VD_TROUBLE_DEVICE);
 	}
 }
 
@@ -392,7 +400,7 @@ static void follow_filter(struct uplink *u, uint64_t now_ns)
 			    u->nfilter < WATCH_MACS ? u->nfilter : WATCH_MACS, &missing);
 	if (left > 0) {
 		u->filter_again_ns = now_ns + FILTER_AGAIN_NS;
-		complain(u, VD_TROUBLE_FILTER, "guests' addresses are not in its receive filter: another tool removes them (bridge fdb), or the driver shows none");
+		complain(u, VD_TROUBLE_FILTER, "guests' addresses are not in its receive filter: another tool removes them again and again (bridge fdb), which is to be stopped, or the driver does not show them");
 	} else if (!left) {
 		if (missing)
 			repaired(u, UPLINK_REPAIR_FILTER);

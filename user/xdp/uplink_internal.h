@@ -68,7 +68,7 @@ struct uplink {
 	bool following;			/* in uplink_follow() */
 	bool standby;			/* the device in use is one */
 	uint32_t moves, repaired[UPLINK_REPAIRS];
-	char trouble_why[256];
+	char trouble_why[VD_TROUBLES][320];	/* of those in @trouble */
 	struct uplink_patience patience[UPLINK_REPAIRS];
 };
 

@@ -251,6 +251,19 @@ int uplink_adopt(const struct host_ops *host, struct loop *loop, const struct up
 	return ret;
 }
 
+int uplink_spare_queues(struct uplink *u, uint32_t n)
+{
+	int ret = n > u->most ? -EPROTO : 0;
+
+	/* As many frames as a device's: a data path has room for those that it finds. */
+	for (uint32_t i = u->info.queues; i < n && !ret; i++) {
+		ret = nicq_init_memory(&u->nicq[i], u->info.ring_size, u->info.frames, u->info.chunk);
+		u->nicq[i].id = i;
+		u->nicq[i].sg = u->info.sg;
+	}
+	return ret;
+}
+
 int uplink_save_frames(struct uplink *u, struct parcel *to)
 {
 	for (uint32_t i = 0; i < u->info.queues; i++) {
