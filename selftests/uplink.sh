@@ -174,7 +174,7 @@ test_with_no_device_up_it_stays_where_it_is_and_with_none_at_all_guests_stay_con
 }
 # Two NICs, whose wires are ports of one switch: a bridge in the wire's namespace.
 make_two() {
-	make_nic 1 || return 1
+	make_nic "${NIC_QUEUES:-1}" || return 1
 	ip link add nic1 type veth peer name wire1 netns wire && plain_veth /run/netns/wire wire1 && ip link set nic1 up || return 1
 	in_wire ip link add br0 type bridge && in_wire ip link set br0 up && in_wire ip link set wire0 master br0 && in_wire ip link set wire1 up master br0 &&
 		in_wire ip link add far0 type veth peer name far1 && in_wire ip link set far0 up master br0 && in_wire ip link set far1 up
@@ -237,6 +237,15 @@ test_a_take_over_on_the_standby_goes_on_there_and_gives_back() {
 	wait_for 10 grep -q ' ready' "$WORK/heir.log" && wait $VIADUCT_PID && in_use "nic1 standby" && in_wire ip link set wire0 up && in_use "nic0 first" &&
 		stop_stream "take-over on the standby" && ledger_balances
 }
+test_a_take_over_on_a_standby_with_fewer_queues_goes_back_to_all_of_them() {
+	NIC_QUEUES=4 make_two && start_viaduct --uplink nic0 --standby nic1 --cpus 0,1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC,queues=4" || return 1
+	GUEST_ARGS=queues=4 start_guest --echo --json
+	wait_for 10 port_is_up && start_far_on_bridge && start_stream && served 4 && in_wire ip link set wire0 down && in_use "nic1 standby" && served 1 || return 1
+	"$BUILD/viaduct" run --take-over --uplink nic0 --standby nic1 --cpus 0,1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC,queues=4" >"$WORK/heir.log" 2>&1 &
+	wait_for 10 grep -q ' ready' "$WORK/heir.log" && wait $VIADUCT_PID && in_use "nic1 standby" && served 1 && in_wire ip link set wire0 up && in_use "nic0 first" && served 4 &&
+		stop_stream "take-over on a standby with fewer queues" && ledger_balances && [ "$(status '.workers | length')" = 2 ]
+}
+served() { wait_for 5 status_is '[.uplink.queues[] | select(.state == "ready")] | length' "$1" || die "queues: $(status .uplink.queues | jq -c 'map(.state)')"; }
 # The network learns where guests are from a frame that each of them seems to send by the new device.
 test_every_guests_address_is_announced_when_another_device_takes_over() {
 	up_two --uplink nic0 --standby nic1 || return 1

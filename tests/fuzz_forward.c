@@ -396,7 +396,7 @@ static void configure(struct input *in, unsigned i)
 	learned(i, false);
 	policy_set(&p->policy, &c);
 	if (dp->port[i])
-		datapath_flush_port(dp, p);
+		datapath_flush_port(dp, p, DP_DROP_UNFIT);
 	fdb_touch(&fdb);
 	learned(i, true);
 }

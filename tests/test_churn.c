@@ -204,7 +204,7 @@ static void what_is_on_its_way_to_a_port_can_be_called_off(void **state)
 	for (uint32_t i = 0; i < 5; i++)	/* and these are in the ring */
 		assert_true(dp_wire(b, 0, 0, 60, i));
 	dp_wire_lost(b, 0, 3);
-	datapath_flush_port(b->dp, b->port[0]);
+	datapath_flush_port(b->dp, b->port[0], DP_DROP_UNFIT);
 	assert_int_equal(dp_port(b, 0)->count[DP_DROP_UNFIT], 20);
 	assert_int_equal(b->dp->held, 20);
 	local_offer_all(b);

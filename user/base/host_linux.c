@@ -269,6 +269,7 @@ static const struct host_ops linux_ops = {
 	.bpf_link_xdp = host_linux_bpf_link_xdp,
 	.bpf_link_update = host_linux_bpf_link_update,
 	.bpf_link_ifindex = host_linux_bpf_link_ifindex,
+	.bpf_link_detach = host_linux_bpf_link_detach,
 	.bpf_link_prog_id = host_linux_bpf_link_prog_id,
 	.bpf_map_id = host_linux_bpf_map_id,
 	.bpf_pin = host_linux_bpf_pin,

@@ -27,6 +27,7 @@ int host_linux_bpf_xdp_query(const struct host_ops *h, int ifindex, struct host_
 int host_linux_bpf_link_xdp(const struct host_ops *h, int prog, int ifindex, uint32_t flags);
 int host_linux_bpf_link_update(const struct host_ops *h, int link, int prog);
 int host_linux_bpf_link_ifindex(const struct host_ops *h, int link);
+int host_linux_bpf_link_detach(const struct host_ops *h, int link);
 int host_linux_bpf_link_prog_id(const struct host_ops *h, int link);
 int host_linux_bpf_map_id(const struct host_ops *h, int map);
 int host_linux_bpf_pin(const struct host_ops *h, int fd, const char *path);

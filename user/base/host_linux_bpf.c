@@ -350,6 +350,12 @@ int host_linux_bpf_link_ifindex(const struct host_ops *h, int link)
 	return (int)info.xdp.ifindex;
 }
 
+int host_linux_bpf_link_detach(const struct host_ops *h, int link)
+{
+	(void)h;
+	return bpf_link_detach(link) < 0 ? -errno : 0;
+}
+
 int host_linux_bpf_link_prog_id(const struct host_ops *h, int link)
 {
 	struct bpf_link_info info = {};

@@ -94,6 +94,7 @@ struct host_ops {
 	int (*bpf_link_xdp)(const struct host_ops *h, int prog, int ifindex, uint32_t flags);	/* link fd */
 	int (*bpf_link_update)(const struct host_ops *h, int link, int prog);
 	int (*bpf_link_ifindex)(const struct host_ops *h, int link);	/* 0 = detached */
+	int (*bpf_link_detach)(const struct host_ops *h, int link);	/* now, whoever else has the link */
 	int (*bpf_link_prog_id)(const struct host_ops *h, int link);
 	int (*bpf_pin)(const struct host_ops *h, int fd, const char *path);	/* replaces an old pin */
 	int (*bpf_get)(const struct host_ops *h, const char *path);

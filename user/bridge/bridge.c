@@ -40,9 +40,9 @@ static void on_learn(struct loop_watch *w, uint32_t events)
 
 void bridge_set_room(struct bridge *b, uint32_t mtu)
 {
-	const struct uplink_info *info = uplink_info(b->uplink);
-	uint32_t chunk = NICQ_MAX_FRAME(info->chunk), chunks = (mtu + FRAME_OVERHEAD + chunk - 1) / chunk;
-	uint32_t room = info->ring_size / (info->sg ? chunks : 1);
+	const struct nicq *q = b->dp[0]->nicq;
+	uint32_t chunk = NICQ_MAX_FRAME(q->frames.chunk), chunks = (mtu + FRAME_OVERHEAD + chunk - 1) / chunk;
+	uint32_t room = q->rx.size / (q->sg ? chunks : 1);
 
 	WRITE_ONCE(uplink_maps(b->uplink)->config->room, room);
 	for (uint32_t i = 0; i < b->queues; i++)

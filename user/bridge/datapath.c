@@ -666,14 +666,14 @@ static void drop_waiting(struct datapath *dp, struct dp_port *d)
 	publish_position(dp, d);
 }
 
-void datapath_flush_port(struct datapath *dp, struct port *p)
+void datapath_flush_port(struct datapath *dp, struct port *p, enum dp_count why)
 {
 	struct dp_port *d = dp->port[p->index];
 
 	if (!d)
 		return;
 	d->first = d->expected = d->snap_seq = READ_ONCE(dp->flow[p->index].seq);
-	d->count[DP_DROP_UNFIT] += d->held;
+	d->count[why] += d->held;
 	drop_waiting(dp, d);
 }
 

@@ -261,8 +261,8 @@ int datapath_add_port(struct datapath *dp, struct port *p, uint32_t nqueues);
  */
 void datapath_del_port(struct datapath *dp, struct port *p);
 
-/* What is on its way to the port goes nowhere: it was let in under another policy. Worker parked. */
-void datapath_flush_port(struct datapath *dp, struct port *p);
+/* What is on its way to the port goes nowhere, and counts as @why: it was let in under another policy. Worker parked. */
+void datapath_flush_port(struct datapath *dp, struct port *p, enum dp_count why);
 
 /**
  * datapath_rehome() - another number of NIC queues: which of a port's tx virtqueues are at home here

@@ -298,7 +298,7 @@ static void change_policy(struct bridge *b, struct port *p, const struct port_co
 
 	bridge_park(b);
 	for (uint32_t i = 0; i < b->queues && reach; i++)	/* what was on its way under the old policy */
-		datapath_flush_port(b->dp[i], p);
+		datapath_flush_port(b->dp[i], p, DP_DROP_UNFIT);
 	if (reach && b->worker[0].host)
 		from_host_forget(b->worker[0].host, p->index);
 	p->cfg = *cfg;
@@ -368,7 +368,7 @@ static void set_link(struct bridge *b, struct port *p, bool up)
 	bridge_park(b);
 	p->policy.link_down = !up;
 	for (uint32_t i = 0; i < b->queues && !up; i++)
-		datapath_flush_port(b->dp[i], p);
+		datapath_flush_port(b->dp[i], p, DP_DROP_LINK);
 	if (!up && b->worker[0].host)
 		from_host_forget(b->worker[0].host, p->index);
 	fdb_touch(&b->fdb);

@@ -165,7 +165,7 @@ static void put_nic(json_t *o, const struct uplink_info *info)
 }
 
 /* How it was asked for, and which of the devices that may be it is in use. */
-static json_t *device_json(struct bridge *b)
+static json_t *device_json(struct bridge *b, const struct uplink_info *info)
 {
 	const struct uplink_config *c = &b->cfg.uplink;
 	const struct uplink_link *l = uplink_link(b->uplink);
@@ -179,6 +179,8 @@ static json_t *device_json(struct bridge *b)
 		put_str(o, "standby", c->standby);
 	put_str(o, "in_use", !l->ifindex ? "none" : l->standby ? "standby" : "first");
 	put_int(o, "moves", l->moves);
+	if (info->refused[0])
+		put_str(o, "refused", info->refused);
 	return o;
 }
 
@@ -208,7 +210,7 @@ static json_t *uplink_json(struct bridge *b)
 
 	put_str(o, "interface", l->name);
 	put_int(o, "ifindex", (uint64_t)l->ifindex);
-	json_object_set_new(o, "device", device_json(b));
+	json_object_set_new(o, "device", device_json(b, info));
 	put_str(o, "driver", info->driver);
 	put_bool(o, "up", map->up);
 	put_str(o, "reason", links_reason_name(map->reason));

@@ -20,7 +20,6 @@
 
 #define MAX_TABLE 4096		/* entries of an RSS table; the largest known has 2048 */
 #define MAX_DIGITS 6		/* of one of them in the file, with its comma */
-#define WAIT_NS (5 * NSEC_PER_SEC)
 #define RETRY_NS 20000000
 
 static const char channels_key[] = "channels", rss_key[] = "rss", rss_default[] = "default";
@@ -64,7 +63,7 @@ static int set_counts(const struct channels *c, const struct counts *n)
 static int set_counts_wait(const struct channels *c, const struct counts *n)
 {
 	const struct timespec ts = { .tv_nsec = RETRY_NS };
-	uint64_t deadline = clock_now() + WAIT_NS;
+	uint64_t deadline = clock_now() + c->restore->wait_ns;
 	int ret;
 
 	while ((ret = set_counts(c, n)) == -EINVAL || ret == -EBUSY) {

@@ -83,6 +83,33 @@ const struct linkmon_dev *linkmon_next(const struct linkmon *m, const struct lin
 	return i < m->ndevs ? &m->devs[i] : NULL;
 }
 
+/* FNV-1a over what matters; the order of the interfaces does not. */
+static uint64_t digest(uint64_t hash, const void *data, size_t len)
+{
+	for (const uint8_t *p = data; len--; p++)
+		hash = (hash ^ *p) * 0x100000001b3ull;
+	return hash;
+}
+
+uint64_t linkmon_digest(const struct linkmon *m)
+{
+	uint64_t sum = 0;
+
+	for (unsigned i = 0; i < m->ndevs; i++) {
+		const struct linkmon_dev *d = &m->devs[i];
+		uint64_t h = 0xcbf29ce484222325ull;
+
+		h = digest(h, &d->ifindex, sizeof(d->ifindex));
+		h = digest(h, &d->master, sizeof(d->master));
+		h = digest(h, &d->flags, sizeof(d->flags));
+		h = digest(h, &d->carrier, sizeof(d->carrier));
+		h = digest(h, d->mac, sizeof(d->mac));
+		h = digest(h, d->name, sizeof(d->name));
+		sum += h;
+	}
+	return sum;
+}
+
 const struct uplink_link *linkmon_state(const struct linkmon *m)
 {
 	return &m->state;

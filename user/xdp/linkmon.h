@@ -54,6 +54,8 @@ const struct linkmon_dev *linkmon_uplink(const struct linkmon *m);
 /* Walks all interfaces: pass NULL first. */
 const struct linkmon_dev *linkmon_next(const struct linkmon *m, const struct linkmon_dev *d);
 const struct linkmon_dev *linkmon_find(const struct linkmon *m, int ifindex);
+/* Changes whenever an interface comes, goes, or gets another name, address, master or state. */
+uint64_t linkmon_digest(const struct linkmon *m);
 const struct uplink_link *linkmon_state(const struct linkmon *m);
 
 /**

@@ -289,8 +289,8 @@ static int load_one(struct program *p, bool bound)
 	}
 	if (ret)
 		return ret;
-	p->bound = bound;
-	p->bound_to = bound ? p->ifindex : 0;
+	p->loaded_bound = bound;
+	p->loaded_for = bound ? p->ifindex : 0;
 	return 0;
 }
 
@@ -300,7 +300,7 @@ static int load(struct program *p, uint32_t mode)
 	bool bound = p->want_bound && mode == XDP_ATTACHED_DRV;
 	int ret;
 
-	if (p->fds.prog >= 0 && p->bound == bound && (!bound || p->bound_to == p->ifindex))
+	if (p->fds.prog >= 0 && p->loaded_bound == bound && (!bound || p->loaded_for == p->ifindex))
 		return 0;
 	ret = load_one(p, bound);
 	if (ret && bound) {
@@ -354,8 +354,19 @@ int program_attach(struct program *p, uint32_t mode, const struct fail *why)
 	if (ret < 0)
 		return ret;
 	p->mode = mode;
+	p->bound = p->loaded_bound;
 	p->id = attached_id(p, NULL);
 	return 0;
+}
+
+/* Somebody else may have it, too: that is no reason to stay attached. */
+static void link_end(const struct program *p, int link)
+{
+	if (link < 0)
+		return;
+	if (p->host->bpf_link_detach)
+		p->host->bpf_link_detach(p->host, link);
+	close(link);
 }
 
 void program_detach(struct program *p)
@@ -370,7 +381,7 @@ void program_detach(struct program *p)
 	} else {
 		if (p->pinned)
 			p->host->unlink(p->host, pin_path(p, "link", path, sizeof(path)));
-		close(p->link);
+		link_end(p, p->link);
 		p->link = -1;
 		wait_detached(p, p->id);
 	}
@@ -384,8 +395,10 @@ void program_leave(struct program *p, struct program_link *to)
 {
 	*to = (struct program_link){
 		.ifindex = p->ifindex, .link = p->link, .mode = p->mode, .id = p->id, .pinned = p->pinned,
-		.adopted = p->adopted,
+		.adopted = p->adopted, .bound = p->bound, .want_bound = p->want_bound,
 	};
+	if (p->loaded_bound)	/* another interface may have the index one day */
+		p->loaded_for = -1;
 	p->link = -1;
 	p->ifindex = 0;
 	p->mode = p->id = 0;
@@ -401,6 +414,8 @@ void program_return(struct program *p, const struct program_link *from)
 	p->mode = from->mode;
 	p->id = from->id;
 	p->adopted = from->adopted;
+	p->bound = from->bound;
+	p->want_bound = from->want_bound;
 	/* What was tried meanwhile may have taken the pin's place. */
 	p->pinned = !p->host->bpf_pin(p->host, p->link, pin_path(p, "link", path, sizeof(path)));
 }
@@ -412,8 +427,7 @@ void program_link_close(struct program *p, struct program_link *l)
 
 	if (l->pinned && !p->pinned)
 		p->host->unlink(p->host, pin_path(p, "link", path, sizeof(path)));
-	if (l->link >= 0)
-		close(l->link);
+	link_end(p, l->link);
 	l->link = -1;
 	wait_detached(&there, l->id);
 }
@@ -431,7 +445,10 @@ int program_repair(struct program *p, const struct fail *why)
 	const uint32_t mode = p->mode;
 	struct program_link broken;
 	char path[192];
-	int ret = load(p, mode);
+	int ret;
+
+	p->want_bound = p->bound;	/* status tells of what that can */
+	ret = load(p, mode);
 
 	if (ret)
 		return load_failed(ret, why);
@@ -443,12 +460,14 @@ int program_repair(struct program *p, const struct fail *why)
 		return 0;
 	program_leave(p, &broken);
 	p->ifindex = broken.ifindex;
+	p->want_bound = broken.bound;
 	ret = attach_link(p, mode, why);
 	if (ret) {
 		program_return(p, &broken);
 		return ret;
 	}
 	p->mode = mode;
+	p->bound = p->loaded_bound;
 	p->id = attached_id(p, NULL);
 	p->pinned = !p->host->bpf_pin(p->host, p->link, pin_path(p, "link", path, sizeof(path)));
 	broken.id = 0;		/* nothing of it is there any more, and the new one may have the number */
@@ -500,6 +519,11 @@ int program_publish(struct program *p, const struct fail *why)
 	}
 	if (p->link >= 0 && !p->pinned) {
 		ret = host->bpf_pin(host, p->link, pin_path(p, "link", path, sizeof(path)));
+		if (ret && !first) {	/* whoever removed the directory wants it so */
+			log_warn("cannot pin %s: %s: after a kill the next instance finds nothing to go on with", path,
+				 strerror(-ret));
+			return 0;
+		}
 		if (ret)
 			return fail_with(why, ret, "cannot pin %s: %s", path, strerror(-ret));
 		p->pinned = true;
@@ -556,6 +580,7 @@ int program_adopt(struct program *p, const struct host_ops *host, int ifindex, s
 		return ret;
 	p->want_bound = s.bound;
 	ret = load(p, p->mode);
+	p->bound = p->loaded_bound;
 	return ret ? load_failed(ret, why) : 0;
 }
 

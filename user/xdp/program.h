@@ -39,8 +39,9 @@ struct program {
 	uint32_t mode;			/* XDP_ATTACHED_DRV or XDP_ATTACHED_SKB; 0 = not attached */
 	uint32_t id;			/* program id on the interface */
 	bool want_bound;		/* native mode: try the program that is bound to the device first */
-	bool bound;			/* it is the one that is loaded */
-	int bound_to;			/* to which interface */
+	bool bound;			/* it is the one that is attached */
+	bool loaded_bound;		/* what fds.prog is: bound, */
+	int loaded_for;			/* and to which interface */
 	bool adopted;			/* the link is a dead instance's */
 	bool pinned;
 	int link;			/* bpf_link, -1 with the dispatcher */
@@ -54,7 +55,7 @@ struct program {
 struct program_link {
 	int ifindex, link;
 	uint32_t mode, id;
-	bool pinned, adopted;
+	bool pinned, adopted, bound, want_bound;
 };
 
 /**

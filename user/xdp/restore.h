@@ -18,6 +18,7 @@ struct restore {
 	const struct host_ops *host;
 	char ifname[IF_NAMESIZE];	/* as the interface is called now */
 	char path[128];
+	uint64_t wait_ns;		/* how long closed sockets may take to let go of the interface */
 	struct restore_entry {
 		const char *key;	/* NULL = unused */
 		char *value;

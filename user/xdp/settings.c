@@ -8,6 +8,8 @@
 #include "base/log.h"
 #include "xdp/settings.h"
 
+#define WAIT_NS (5 * NSEC_PER_SEC)
+
 void settings_rename(struct settings *s, const char *ifname)
 {
 	snprintf(s->restore.ifname, sizeof(s->restore.ifname), "%s", ifname);
@@ -19,6 +21,7 @@ int settings_open(struct settings *s, const struct host_ops *host, const struct 
 	int ret;
 
 	restore_open(&s->restore, host, cfg->ifname, cfg->notes[0] ? cfg->notes : cfg->name);
+	s->restore.wait_ns = cfg->wait_ns ? cfg->wait_ns : WAIT_NS;
 	info->channels = "";
 	ret = channels_apply(&s->channels, &s->restore, cfg->set_channels, why);
 	if (ret)

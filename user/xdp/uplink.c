@@ -61,6 +61,8 @@ static void sync_host_macs(struct uplink *u)
 
 	if (n > UPLINK_HOST_MACS)	/* out of memory: those that are known stay */
 		return;
+	if (!u->heard && n == u->nhost && !memcmp(now, u->host_mac, sizeof(now[0]) * n))
+		return;
 	for (i = 0; i < u->nhost; i++) {
 		for (k = 0; k < n && memcmp(u->host_mac[i], now[k], 6); k++)
 			;
@@ -167,10 +169,10 @@ void uplink_settle(struct uplink *u)
 {
 	const bool dispatcher = u->cfg.attach == UPLINK_ATTACH_DISPATCHER;
 
-	linkmon_follow(u->linkmon, u->dev->ifindex);
 	linkmon_expect_program(u->linkmon, u->program.id, dispatcher);
 	linkmon_on_change(u->linkmon, on_change, u);
 	uplink_follow_begin(u);
+	u->heard = true;	/* all of it is to be told the program */
 	uplink_take_state(u);
 }
 
@@ -201,6 +203,7 @@ static int make(struct uplink *u, const struct fail *why)
 		return fail_with(why, ret, "out of memory");
 	}
 	uplink_device_use(u, dev);
+	linkmon_follow(u->linkmon, dev->ifindex);
 	uplink_settle(u);
 	uplink_clear_up(u);
 	return uplink_fill(u, why);
@@ -237,6 +240,8 @@ void uplink_close(struct uplink *u)
 	dev = u->dev;
 	if (u->loop)
 		loop_timer_cancel(u->loop, &u->timer);
+	while (uplink_device_linger(u))
+		;
 	u->user = NULL;
 	if (!dev && u->last_name[0])
 		uplink_device_forget(u);
@@ -279,6 +284,7 @@ const struct uplink_info *uplink_info(struct uplink *u)
 	u->info.filter_entries = u->nfilter;
 	u->info.xdp_prog_id = d ? (int)d->xdp_prog_id : 0;
 	memcpy(u->info.repaired, u->repaired, sizeof(u->info.repaired));
+	memcpy(u->info.refused, u->refused, sizeof(u->info.refused));
 	u->info.trouble_why[0] = '\0';
 	if (u->trouble)
 		memcpy(u->info.trouble_why, u->trouble_why[__builtin_ctz(u->trouble)], sizeof(u->info.trouble_why));

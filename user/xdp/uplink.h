@@ -34,6 +34,7 @@ enum uplink_by {
 };
 
 struct uplink_config {
+	uint64_t wait_ns;		/* private: how long to wait for our own closed sockets, 0 = as at start */
 	char notes[80];			/* private: names the file for a device's settings, "" = @name does */
 	enum uplink_by by;
 	char ifname[IF_NAMESIZE];	/* by name; otherwise "" */
@@ -121,6 +122,7 @@ struct uplink_info {
 	bool allmulti;
 	uint32_t filter_entries;	/* guest addresses entered in the NIC's receive filter */
 	int xdp_prog_id;
+	char refused[128];		/* why a device that could be used is not, "" = there is none */
 	char trouble_why[320];		/* of the first of uplink_link()'s troubles, "" = there is none */
 	uint32_t repaired[UPLINK_REPAIRS];
 	int links_id;			/* of the map `links` */
@@ -175,7 +177,7 @@ void uplink_close(struct uplink *u);
  *
  * The workers may go on. Return: 0 or -errno with a reason.
  */
-int uplink_save(const struct uplink *u, struct parcel *to, const struct fail *why);
+int uplink_save(struct uplink *u, struct parcel *to, const struct fail *why);
 /* What changes with every packet. The workers stand still, and do so until the other process has it, or this one goes on. */
 int uplink_save_frames(struct uplink *u, struct parcel *to);
 

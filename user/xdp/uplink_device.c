@@ -31,7 +31,9 @@
 #include "base/node.h"
 #include "xdp/uplink_internal.h"
 
-#define LEAST_QUEUES 16		/* that maps are made for: another device may have more than this one */
+#define LINGER_SOCKETS 2
+#define LEAST_QUEUES 16		/* that maps are made for: the device may get more */
+#define LEAST_OF_SEVERAL 64	/* and where another may come that nobody knows yet */
 #define MEMORY_RING 64
 #define MEMORY_FRAMES 128
 
@@ -272,6 +274,7 @@ int uplink_device_settings(struct uplink *u, struct uplink_device *dev, struct n
 static void settings_of(const struct uplink *u, const char *name, struct uplink_config *c)
 {
 	*c = u->cfg;
+	c->wait_ns = u->user ? UPLINK_WAIT_NS : 0;
 	snprintf(c->ifname, sizeof(c->ifname), "%s", name);
 	if (c->by != UPLINK_BY_NAME || c->standby[0])
 		snprintf(c->notes, sizeof(c->notes), "%s.%s", c->name, name);
@@ -333,11 +336,21 @@ int uplink_fill(struct uplink *u, const struct fail *why)
 }
 
 /* How many NIC queues the maps should be for: the device may get more, and so may another that follows it. */
-static uint32_t most_queues(const struct linkmon_dev *d, uint32_t now)
+static uint32_t most_queues(struct uplink *u, uint32_t now)
 {
-	uint32_t most = d->rx_queues > LEAST_QUEUES ? d->rx_queues : LEAST_QUEUES;
+	const bool several = u->cfg.by != UPLINK_BY_NAME || u->cfg.standby[0];
+	uint32_t most = several ? LEAST_OF_SEVERAL : LEAST_QUEUES;
+	struct choose_device list[CHOOSE_MAX];
+	unsigned n = choose_devices(u->host, u->linkmon, &u->cfg, 0, &u->known, list, CHOOSE_MAX);
 
-	return now > most ? now : most < VD_MAX_QUEUES ? most : VD_MAX_QUEUES;
+	most = now > most ? now : most;
+	for (unsigned i = 0; i < n; i++) {
+		const struct linkmon_dev *d = linkmon_find(u->linkmon, list[i].ifindex);
+
+		if (d && d->rx_queues > most)
+			most = d->rx_queues;
+	}
+	return most < VD_MAX_QUEUES ? most : VD_MAX_QUEUES;
 }
 
 int uplink_count_queues(const struct uplink *u, const struct linkmon_dev *d, const struct ifcheck *c, uint32_t want,
@@ -371,10 +384,10 @@ static int count_queues(struct uplink *u, struct uplink_device *dev, const struc
 		return ret;
 	info->queues = (uint32_t)ret;
 	if (!u->program.queues)
-		u->program.queues = most_queues(d, info->queues);
+		u->program.queues = most_queues(u, info->queues);
 	if (info->queues > u->program.queues)
-		return fail_with(why, -ENOSPC, "%s has %u queues, but there are maps for %u: restart viaduct, or ethtool -L",
-				 d->name, info->queues, u->program.queues);
+		return fail_with(why, -ENOSPC, "%s has %u NIC queues, and viaduct was started for %u at most: restart it, or ethtool -L %s",
+				 d->name, info->queues, u->program.queues, d->name);
 	dev->nicq = calloc(info->queues, sizeof(*dev->nicq));
 	return dev->nicq ? 0 : fail_with(why, -ENOMEM, "out of memory");
 }
@@ -504,6 +517,7 @@ int uplink_device_leave(struct uplink *u)
 		}
 		memory[i].id = i;
 		memory[i].sg = q->sg;	/* how long frames may be does not change with it */
+		nicq_reap(q);
 		q->stats.tx_device_gone += q->tx_outstanding;
 		dev->nicq[i] = *q;
 		put(q, &memory[i]);
@@ -514,24 +528,61 @@ int uplink_device_leave(struct uplink *u)
 	return ret;
 }
 
-void uplink_device_close(struct uplink *u, struct uplink_device *dev)
+/* All but the sockets, and what has to wait for those. */
+static void leave_interface(struct uplink *u, struct uplink_device *dev)
 {
 	const struct linkmon_dev *d;
 
-	if (!dev)
-		return;
 	if (dev->link.ifindex)
 		program_link_close(&u->program, &dev->link);
-	d = linkmon_find(u->linkmon, dev->ifindex);
 	if (dev->filter_fd >= 0)
 		close(dev->filter_fd);
+	dev->filter_fd = -1;
+	d = linkmon_find(u->linkmon, dev->ifindex);
 	if (d)
 		settings_restore(&dev->settings, d->name);
-	sockets_close(dev);
-	if (d)
+}
+
+static void end_device(struct uplink *u, struct uplink_device *dev)
+{
+	if (linkmon_find(u->linkmon, dev->ifindex))
 		settings_close(&dev->settings);
-	else
+	else	/* another may have its name */
 		settings_abandon(&dev->settings, u->user != NULL);
+	u->closed_ifindex = dev->ifindex;
+	u->closed_ns = clock_now();
 	free(dev->nicq);
 	free(dev);
+}
+
+void uplink_device_close(struct uplink *u, struct uplink_device *dev)
+{
+	if (!dev)
+		return;
+	leave_interface(u, dev);
+	sockets_close(dev);
+	end_device(u, dev);
+}
+
+void uplink_device_close_slowly(struct uplink *u, struct uplink_device *dev)
+{
+	if (!dev)
+		return;
+	while (uplink_device_linger(u))		/* one at a time */
+		;
+	leave_interface(u, dev);
+	u->lingering = dev;
+}
+
+bool uplink_device_linger(struct uplink *u)
+{
+	struct uplink_device *dev = u->lingering;
+
+	for (int i = 0; dev && dev->nopen && i < LINGER_SOCKETS; i++)
+		nicq_fini(&dev->nicq[--dev->nopen]);
+	if (!dev || dev->nopen)
+		return dev;
+	u->lingering = NULL;
+	end_device(u, dev);
+	return false;
 }

@@ -28,7 +28,8 @@
 #define LOOK_NS NSEC_PER_SEC		/* for what takes longer to see, and hurts less */
 #define BACKOFF_MIN_NS (100 * NSEC_PER_MSEC)
 #define BACKOFF_MAX_NS (2 * NSEC_PER_SEC)
-#define BIND_WAIT_NS (500 * NSEC_PER_MSEC)	/* sockets that we have closed a moment ago */
+#define BACKOFF_IN_USE_NS (30 * NSEC_PER_SEC)
+#define CHOOSE_NS (10 * NSEC_PER_SEC)
 #define FILTER_AGAIN_NS (60 * NSEC_PER_SEC)
 #define OF_A_DEVICE (VD_TROUBLE_PROGRAM | VD_TROUBLE_CHANNELS | VD_TROUBLE_FILTER | VD_TROUBLE_OFFLOAD | VD_TROUBLE_MTU)
 #define TRIES 5
@@ -147,8 +148,10 @@ static int drop_device(struct uplink *u, bool quiet)
 	u->user->changed(u->user_arg, u->dev != NULL);
 	if (!quiet)
 		uplink_tell(u, changed);
-	if (!ret)
+	if (!ret && quiet)	/* the sockets are in the way of the next ones */
 		uplink_device_close(u, past);
+	else if (!ret)
+		uplink_device_close_slowly(u, past);
 	return ret;
 }
 
@@ -158,9 +161,11 @@ static int change_device(struct uplink *u, struct uplink_device *next, const str
 	struct uplink_device *past = u->dev;
 	int ret;
 
+	linkmon_follow(u->linkmon, next->ifindex);	/* asks the driver for its speed, so not while everybody waits */
 	u->user->pause(u->user_arg);
 	ret = past ? uplink_device_leave(u) : 0;
 	if (ret) {
+		linkmon_follow(u->linkmon, past->ifindex);
 		u->user->changed(u->user_arg, true);
 		return fail_with(why, ret, "out of memory");
 	}
@@ -173,18 +178,23 @@ static int change_device(struct uplink *u, struct uplink_device *next, const str
 	u->user->changed(u->user_arg, true);
 	uplink_tell(u, true);
 	u->user->arrived(u->user_arg);
-	uplink_device_close(u, past);
+	uplink_device_close_slowly(u, past);
 	return 0;
 }
 
 static int open_device(struct uplink *u, int ifindex, const struct fail *why)
 {
 	struct uplink_device *next = NULL;
+	uint64_t wait;
 	int ret;
 
+	while (u->lingering && u->lingering->ifindex == ifindex)
+		uplink_device_linger(u);
+	/* Sockets that are not ours are not waited for. */
+	wait = ifindex == u->closed_ifindex && clock_now() - u->closed_ns < NSEC_PER_SEC ? UPLINK_WAIT_NS : 0;
 	if (u->dev)
 		program_leave(&u->program, &u->dev->link);
-	ret = uplink_device_open(u, ifindex, BIND_WAIT_NS, &next, why);
+	ret = uplink_device_open(u, ifindex, wait, &next, why);
 	if (!ret) {
 		if (next->info.vlan_tags == UPLINK_TAGS_LOST && u->user->needs_tags(u->user_arg))
 			ret = fail_with(why, -EOPNOTSUPP, "there are ports with vlan= or trunk=: %s", next->info.vlan_tags_why);
@@ -202,15 +212,60 @@ static int open_device(struct uplink *u, int ifindex, const struct fail *why)
 	return ret;
 }
 
-static void failed(struct uplink *u, const char *name, const char *text, uint64_t now_ns)
+static struct uplink_refusal *refusal_of(struct uplink *u, int ifindex)
+{
+	for (int i = 0; i < UPLINK_REFUSALS; i++)
+		if (u->refusal[i].ifindex == ifindex)
+			return &u->refusal[i];
+	return NULL;
+}
+
+/* The device is not tried again at once, and each time later; the later when another is in use that goes on meanwhile. */
+static void refuse(struct uplink *u, int ifindex, uint64_t now_ns)
+{
+	const uint64_t most = u->dev ? BACKOFF_IN_USE_NS : BACKOFF_MAX_NS;
+	struct uplink_refusal *r = refusal_of(u, ifindex);
+
+	if (!r)
+		r = refusal_of(u, 0);
+	if (!r)
+		r = &u->refusal[0];
+	if (r->ifindex != ifindex)
+		*r = (struct uplink_refusal){ .ifindex = ifindex, .backoff_ns = BACKOFF_MIN_NS };
+	r->retry_ns = now_ns + r->backoff_ns;
+	r->backoff_ns = 2 * r->backoff_ns < most ? 2 * r->backoff_ns : most;
+}
+
+/* Those that were refused a moment ago are not to be chosen; those that are not there are forgotten. Return: how many. */
+static unsigned apply_refusals(struct uplink *u, struct choose_device *list, unsigned n, uint64_t now_ns)
+{
+	unsigned refused = 0;
+
+	for (int i = 0; i < UPLINK_REFUSALS; i++) {
+		struct uplink_refusal *r = &u->refusal[i];
+		unsigned at = 0;
+
+		while (at < n && list[at].ifindex != r->ifindex)
+			at++;
+		if (!r->ifindex || at == n) {
+			r->ifindex = 0;
+			continue;
+		}
+		refused++;
+		if (now_ns < r->retry_ns && !list[at].why_not[0])
+			snprintf(list[at].why_not, sizeof(list[at].why_not), "it is tried again in a moment");
+	}
+	return refused;
+}
+
+static void failed(struct uplink *u, int ifindex, const char *name, const char *text, uint64_t now_ns)
 {
 	const bool named = !strncmp(text, name, strlen(name));	/* many reasons begin with it */
 	char line[sizeof(u->trouble_why[0])];
 
 	snprintf(line, sizeof(line), "cannot be used: %s%s%s", named ? "" : name, named ? "" : ": ", text);
 	complain(u, VD_TROUBLE_DEVICE, line);
-	u->retry_ns = now_ns + u->backoff_ns;
-	u->backoff_ns = 2 * u->backoff_ns < BACKOFF_MAX_NS ? 2 * u->backoff_ns : BACKOFF_MAX_NS;
+	refuse(u, ifindex, now_ns);
 }
 
 static void move_to(struct uplink *u, const struct choose_device *to, uint64_t now_ns)
@@ -220,18 +275,18 @@ static void move_to(struct uplink *u, const struct choose_device *to, uint64_t n
 	const struct fail why = { text, sizeof(text) };
 	int ret;
 
-	if (now_ns < u->retry_ns)
-		return;
 	u->standby = to->standby;
 	ret = open_device(u, to->ifindex, &why);
 	if (ret) {
 		u->standby = was_standby;
-		failed(u, to->name, text, clock_now());
+		failed(u, to->ifindex, to->name, text, clock_now());
 		return;
 	}
+	if (refusal_of(u, to->ifindex))
+		refusal_of(u, to->ifindex)->ifindex = 0;
 	log_info("uplink: %s %s, which took %.1f ms", had ? "gone over to" : "took", to->name,
 		 (double)(clock_now() - now_ns) / 1e6);
-	settled(u, VD_TROUBLE_DEVICE | OF_A_DEVICE);
+	settled(u, OF_A_DEVICE);
 	tell_event(u, "uplink_device", to->name);
 }
 
@@ -240,8 +295,6 @@ static void reopen(struct uplink *u, enum uplink_repair r, uint64_t now_ns)
 {
 	struct choose_device same = { .ifindex = u->dev->ifindex, .standby = u->standby };
 
-	if (now_ns < u->retry_ns)
-		return;
 	if (!patient(u, r, now_ns)) {
 		complain(u, r == UPLINK_REPAIR_MTU ? VD_TROUBLE_MTU : VD_TROUBLE_CHANNELS,
 			 "its MTU or number of NIC queues changes again and again: it is followed half a minute later");
@@ -263,30 +316,54 @@ static bool device_is_due(const struct uplink *u, uint64_t now_ns)
 {
 	const bool settling = u->dev && !u->hold.was_up && now_ns - u->hold.opened_ns < CHOOSE_SETTLE_NS;
 
-	return u->heard || settling || u->hold.better_ns || (u->retry_ns && now_ns >= u->retry_ns) ||
-	       now_ns - u->chosen_ns >= LOOK_NS;
+	bool retry = false;
+
+	for (int i = 0; i < UPLINK_REFUSALS; i++)
+		retry |= u->refusal[i].ifindex && now_ns >= u->refusal[i].retry_ns;
+	return retry || settling || u->hold.better_ns || now_ns - u->chosen_ns >= CHOOSE_NS ||
+	       (u->heard && linkmon_digest(u->linkmon) != u->chosen_from) || (u->dev != NULL) != u->had_device;
+}
+
+/* A device that is not taken is missed only when it is needed, which is too late to hear of it. */
+static void tell_refused(struct uplink *u, const struct choose_device *list, unsigned n)
+{
+	const char *why = "";
+
+	for (unsigned i = 0; i < n && !why[0]; i++)
+		why = list[i].why_not;
+	if (!strcmp(why, u->refused))
+		return;
+	snprintf(u->refused, sizeof(u->refused), "%s", why);
+	if (!why[0])
+		return;
+	log_warn("uplink %s: %s", u->last_name, why);
+	tell_event(u, "uplink_refused", why);
 }
 
 static void follow_device(struct uplink *u, uint64_t now_ns)
 {
 	const int current = u->dev ? u->dev->ifindex : 0;
 	struct choose_device list[CHOOSE_MAX];
+	unsigned n, refused;
 	char text[256];
-	unsigned n;
 	int to;
 
 	if (!device_is_due(u, now_ns))
 		return;
 	u->chosen_ns = now_ns;
+	u->chosen_from = linkmon_digest(u->linkmon);
+	u->had_device = u->dev;
 	n = choose_devices(u->host, u->linkmon, &u->cfg, current, &u->known, list, CHOOSE_MAX);
+	tell_refused(u, list, n);
+	refused = apply_refusals(u, list, n, now_ns);
+	if (!refused && (current || !n))
+		settled(u, VD_TROUBLE_DEVICE);
 	to = current ? choose_move(list, n, current, &u->hold, now_ns) : choose_best(list, n, 0);
 	if (to >= 0) {
 		move_to(u, &list[to], now_ns);
-	} else if (!current && n) {	/* there are some, but none is for us */
+	} else if (!current && n && !refused) {	/* there are some, but none is for us */
 		choose_explain(&u->cfg, list, n, text, sizeof(text));
 		complain(u, VD_TROUBLE_DEVICE, text);
-	} else if (!current) {
-		settled(u, VD_TROUBLE_DEVICE);
 	}
 }
 
@@ -436,6 +513,7 @@ void uplink_follow(struct uplink *u)
 		return;
 	}
 	u->following = true;
+	uplink_device_linger(u);
 	/* The dispatcher's maps go with its device, so there is no other one for them. */
 	if (u->cfg.attach == UPLINK_ATTACH_LINK) {
 		if (u->dev && !linkmon_state(u->linkmon)->ifindex)
@@ -464,8 +542,7 @@ void uplink_follow_begin(struct uplink *u)
 {
 	u->looked_ns = clock_now();
 	u->hold = (struct choose_hold){ .opened_ns = u->looked_ns };
-	u->retry_ns = u->filter_again_ns = 0;
-	u->backoff_ns = BACKOFF_MIN_NS;
+	u->filter_again_ns = 0;
 }
 
 void uplink_set_user(struct uplink *u, const struct uplink_user *user, void *arg)

@@ -3,6 +3,7 @@
 #ifndef VIADUCT_XDP_UPLINK_INTERNAL_H
 #define VIADUCT_XDP_UPLINK_INTERNAL_H
 
+#include "base/clock.h"
 #include "xdp/afxdp.h"
 #include "xdp/choose.h"
 #include "xdp/fail.h"
@@ -32,6 +33,16 @@ struct uplink_patience {
 	unsigned times;
 };
 
+/* While a bridge runs the control thread waits no longer for sockets that it has just closed. */
+#define UPLINK_WAIT_NS (500 * NSEC_PER_MSEC)
+
+/* A device that could not be used, and when it is tried again. */
+struct uplink_refusal {
+	int ifindex;			/* 0 = none */
+	uint64_t retry_ns, backoff_ns;
+};
+#define UPLINK_REFUSALS 4
+
 struct uplink {
 	const struct host_ops *host;
 	struct uplink_config cfg;
@@ -57,10 +68,16 @@ struct uplink {
 	void *user_arg;
 	char last_name[IF_NAMESIZE];	/* of the device in use, or of the last one */
 	uint32_t trouble;		/* VD_TROUBLE_* */
-	uint64_t retry_ns, backoff_ns;	/* a device that cannot be used is tried again then */
+	struct uplink_refusal refusal[UPLINK_REFUSALS];
+	struct uplink_device *lingering;	/* not in use any more, and not all of its sockets are closed */
+	int closed_ifindex;		/* of the last device whose sockets were closed; */
+	uint64_t closed_ns;		/* and when */
+	char refused[128];		/* what choose_devices() said last of one that it does not take */
 	struct choose_known known;
 	struct choose_hold hold;
-	uint64_t chosen_ns;		/* when it was looked which devices there are */
+	uint64_t chosen_ns;		/* when it was looked which devices there are, */
+	bool had_device;		/* and whether one was in use, */
+	uint64_t chosen_from;		/* and linkmon_digest() then */
 	unsigned program_failures;	/* to put it back, one after the other */
 	bool heard;			/* the link monitor said something since it was looked at what others do */
 	uint64_t filter_again_ns;	/* before that the receive filter is not looked at */
@@ -108,6 +125,12 @@ int uplink_device_leave(struct uplink *u);
 
 /* Gives back what was open on it, settings included. Its program is off by now, or goes now (@dev->link). NULL is fine. */
 void uplink_device_close(struct uplink *u, struct uplink_device *dev);
+/*
+ * The same, where nobody waits for its sockets: closing one takes an RCU grace period. uplink_device_linger() closes some
+ * of them each time. Return: there are more.
+ */
+void uplink_device_close_slowly(struct uplink *u, struct uplink_device *dev);
+bool uplink_device_linger(struct uplink *u);
 
 /* The NIC's settings; sockets are open. Return: 0 or -errno with a reason. */
 int uplink_device_settings(struct uplink *u, struct uplink_device *dev, struct nicq *q, struct uplink_info *info,

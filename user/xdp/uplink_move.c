@@ -73,10 +73,12 @@ static void describe(const struct uplink *u, struct uplink_saved *s)
 	memcpy(s->mode_why, i->mode_why, sizeof(s->mode_why));
 }
 
-int uplink_save(const struct uplink *u, struct parcel *to, const struct fail *why)
+int uplink_save(struct uplink *u, struct parcel *to, const struct fail *why)
 {
 	struct uplink_saved s;
 
+	while (uplink_device_linger(u))		/* its settings are not for the other process to put back */
+		;
 	if (u->cfg.attach != UPLINK_ATTACH_LINK)
 		return fail_with(why, -EOPNOTSUPP, "with --xdp-attach dispatcher there is no link that could be handed over");
 	if (!u->dev)
@@ -340,5 +342,6 @@ void uplink_commit(struct uplink *u)
 	u->info.attach = u->cfg.attach;
 	u->info.node = node_of_memory(u->nicq[0].umem);
 	helpers_loaded(&u->dev->helpers, u->program.bound, &u->cfg, &u->info);
+	linkmon_follow(u->linkmon, u->dev->ifindex);
 	uplink_settle(u);
 }
