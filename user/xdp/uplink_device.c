@@ -405,6 +405,15 @@ int uplink_fit(const struct uplink *u, const struct linkmon_dev *d, struct uplin
 	return 0;
 }
 
+int uplink_make_nicqs(struct uplink *u)
+{
+	u->most = u->program.queues;
+	u->nicq = calloc(u->most, sizeof(*u->nicq));
+	for (uint32_t i = 0; u->nicq && i < u->most; i++)
+		u->nicq[i].fd = u->nicq[i].umem_fd = -1;
+	return u->nicq ? 0 : -ENOMEM;
+}
+
 struct uplink_device *uplink_device_new(const struct linkmon_dev *d)
 {
 	struct uplink_device *dev = calloc(1, sizeof(*dev));

@@ -538,11 +538,19 @@ static void on_timer(struct loop_timer *t)
 		loop_timer_set(u->loop, &u->timer, clock_now() + WATCH_NS);
 }
 
-void uplink_follow_begin(struct uplink *u)
+/* The link monitor has seen something of some interface. */
+static void on_change(void *arg, bool state_changed)
 {
-	u->looked_ns = clock_now();
-	u->hold = (struct choose_hold){ .opened_ns = u->looked_ns };
-	u->filter_again_ns = 0;
+	struct uplink *u = arg;
+
+	(void)state_changed;
+	u->heard = true;
+	uplink_follow(u);
+}
+
+void uplink_watch(struct uplink *u)
+{
+	linkmon_on_change(u->linkmon, on_change, u);
 }
 
 void uplink_set_user(struct uplink *u, const struct uplink_user *user, void *arg)

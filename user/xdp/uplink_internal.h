@@ -1,5 +1,8 @@
 /* SPDX-License-Identifier: BSD-2-Clause */
-/* What uplink.c, uplink_device.c, uplink_follow.c and uplink_move.c share. Private to them. */
+/*
+ * What the uplink's files share. Private to them, each of which uses those behind it only: uplink.c (and uplink_move.c),
+ * uplink_follow.c, uplink_device.c and uplink_state.c.
+ */
 #ifndef VIADUCT_XDP_UPLINK_INTERNAL_H
 #define VIADUCT_XDP_UPLINK_INTERNAL_H
 
@@ -146,7 +149,7 @@ void uplink_device_clear_up(struct uplink *u, const char *name);
 /* Every socket in its place of the XSKMAP: from now on frames are redirected. Return: 0 or -errno with a reason. */
 int uplink_fill(struct uplink *u, const struct fail *why);
 
-/* Program and sockets are there: watch them, and tell the program what it has to know. */
+/* Another device is in use, with program and sockets: the program is told what it has to know. */
 void uplink_settle(struct uplink *u);
 
 /* What the link monitor and we know of the device becomes uplink_link(), and the program is told. Return: it is another. */
@@ -160,7 +163,7 @@ int uplink_choose(struct uplink *u, const struct fail *why);
 void uplink_clear_up(struct uplink *u);
 /* Looks whether another device, or something on this one, has to be put right, and does it. */
 void uplink_follow(struct uplink *u);
-/* A device is in use from now on. */
-void uplink_follow_begin(struct uplink *u);
+/* From now on it is told of what the link monitor sees. */
+void uplink_watch(struct uplink *u);
 
 #endif

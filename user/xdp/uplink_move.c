@@ -344,4 +344,5 @@ void uplink_commit(struct uplink *u)
 	helpers_loaded(&u->dev->helpers, u->program.bound, &u->cfg, &u->info);
 	linkmon_follow(u->linkmon, u->dev->ifindex);
 	uplink_settle(u);
+	uplink_watch(u);
 }
