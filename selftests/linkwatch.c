@@ -4,9 +4,13 @@
  * for, and prints when that was, in milliseconds since COMMAND was started, as JSON: {"event":0.8,"map":0.9}.
  *
  *   event IFACE up|down           the kernel says so of the carrier (RTM_NEWLINK, in this namespace)
- *   map PIN INDEX up|guest VALUE  this entry of a pinned map of links; map2 is the same, where there are two
+ *   event IFACE gone              ... that it is deleted, or has moved to another namespace (RTM_DELLINK)
+ *   event IFACE mtu=N|name=NAME   ... that it has this MTU, or name; event2 is the same, where there are two
+ *   map PIN INDEX FIELD VALUE     this entry of a pinned map of links; FIELD: up, guest, reason, mtu, ifindex, moves,
+ *                                 repairs, name; map2 is the same, where there are two
  *   file NETNS PATH VALUE         a file begins with VALUE; /sys is as seen from the namespace, "-" = this one
  *   mark PATH TEXT                this is written to a file, behind what was there (within 4096 bytes)
+ *   end                           COMMAND has ended
  *
  * Ends with 1 when something has not come after 20 s.
  */
@@ -15,6 +19,7 @@
 #include <net/if.h>
 #include <sched.h>
 #include <stdbool.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -43,8 +48,8 @@ struct watch {
 	int fd;
 	unsigned ifindex, flag;		/* event: the flag's value that is waited for */
 	const uint32_t *field;		/* map */
-	uint32_t value;
-	const char *text;		/* file, mark */
+	uint32_t value;			/* map; event: MTU, 0 = another one */
+	const char *text;		/* file, mark, map: name; event: what is waited for */
 	off_t from;			/* mark */
 	uint64_t at_ns;			/* 0 = not yet */
 };
@@ -55,19 +60,37 @@ static void die(const char *what, const char *which)
 	exit(2);
 }
 
+/* Does this message say what is waited for? */
+static bool event_is(const struct watch *w, const struct nlmsghdr *h)
+{
+	const struct ifinfomsg *i = NLMSG_DATA(h);
+	int left = (int)IFLA_PAYLOAD(h);
+	const struct rtattr *a = IFLA_RTA(i);
+
+	if ((unsigned)i->ifi_index != w->ifindex || i->ifi_family != AF_UNSPEC)
+		return false;
+	if (!strcmp(w->text, "gone"))
+		return h->nlmsg_type == RTM_DELLINK;
+	if (h->nlmsg_type != RTM_NEWLINK)
+		return false;
+	if (!strcmp(w->text, "up") || !strcmp(w->text, "down"))
+		return (i->ifi_flags & LOWER_UP) == w->flag;
+	for (; RTA_OK(a, left); a = RTA_NEXT(a, left))
+		if ((a->rta_type == IFLA_MTU && w->value && *(const uint32_t *)RTA_DATA(a) == w->value) ||
+		    (a->rta_type == IFLA_IFNAME && !w->value && !strcmp(RTA_DATA(a), w->text)))
+			return true;
+	return false;
+}
+
 static bool event_seen(struct watch *w)
 {
 	char buf[16384] __attribute__((aligned(NLMSG_ALIGNTO)));
 	ssize_t n = recv(w->fd, buf, sizeof(buf), MSG_DONTWAIT);
 	unsigned left = n > 0 ? (unsigned)n : 0;
 
-	for (struct nlmsghdr *h = (void *)buf; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left)) {
-		const struct ifinfomsg *i = NLMSG_DATA(h);
-
-		if (h->nlmsg_type == RTM_NEWLINK && (unsigned)i->ifi_index == w->ifindex &&
-		    (i->ifi_flags & LOWER_UP) == w->flag)
+	for (struct nlmsghdr *h = (void *)buf; NLMSG_OK(h, left); h = NLMSG_NEXT(h, left))
+		if (event_is(w, h))
 			return true;
-	}
 	return false;
 }
 
@@ -77,6 +100,8 @@ static char **event_open(struct watch *w, char **a)
 
 	w->ifindex = if_nametoindex(a[0]);
 	w->flag = strcmp(a[1], "up") ? 0 : LOWER_UP;
+	w->text = strncmp(a[1], "name=", 5) ? a[1] : a[1] + 5;
+	w->value = strncmp(a[1], "mtu=", 4) ? 0 : (uint32_t)atoi(a[1] + 4);
 	w->fd = socket(AF_NETLINK, SOCK_RAW | SOCK_CLOEXEC, NETLINK_ROUTE);
 	if (!w->ifindex || w->fd < 0 || bind(w->fd, (struct sockaddr *)&addr, sizeof(addr)))
 		die("event", a[0]);
@@ -85,7 +110,33 @@ static char **event_open(struct watch *w, char **a)
 
 static bool map_seen(struct watch *w)
 {
+	if (w->text)
+		return !strncmp((const char *)w->field, w->text, sizeof(((struct vd_link *)0)->name));
 	return load_acquire(w->field) == w->value;
+}
+
+static const struct {
+	const char *name;
+	size_t at;
+} fields[] = {
+	{ "up", offsetof(struct vd_link, up) },
+	{ "guest", offsetof(struct vd_link, guest) },
+	{ "reason", offsetof(struct vd_link, reason) },
+	{ "mtu", offsetof(struct vd_link, mtu) },
+	{ "ifindex", offsetof(struct vd_link, ifindex) },
+	{ "moves", offsetof(struct vd_link, moves) },
+	{ "repairs", offsetof(struct vd_link, repairs) },
+	{ "name", offsetof(struct vd_link, name) },
+};
+
+static const uint32_t *field_of(const struct vd_link *l, const char *name)
+{
+	for (unsigned i = 0; i < sizeof(fields) / sizeof(fields[0]); i++)
+		if (!strcmp(fields[i].name, name))
+			return (const uint32_t *)(const void *)((const char *)l + fields[i].at);
+	errno = EINVAL;
+	die("field", name);
+	return NULL;
 }
 
 static char **map_open(struct watch *w, char **a)
@@ -103,7 +154,8 @@ static char **map_open(struct watch *w, char **a)
 	links = mmap(NULL, (size_t)info.max_entries * sizeof(*links), PROT_READ, MAP_SHARED, w->fd, 0);
 	if (links == MAP_FAILED)
 		die("map", a[0]);
-	w->field = strcmp(a[2], "guest") ? &links[index].up : (const uint32_t *)&links[index].guest;
+	w->field = field_of(&links[index], a[2]);
+	w->text = strcmp(a[2], "name") ? NULL : a[3];
 	w->value = (uint32_t)atoi(a[3]);
 	return a + 4;
 }
@@ -162,6 +214,21 @@ static char **mark_open(struct watch *w, char **a)
 	return a + 2;
 }
 
+/* The command: it is waited for in main(). */
+static bool end_seen(struct watch *w)
+{
+	siginfo_t info = { 0 };
+
+	(void)w;
+	return !waitid(P_ALL, 0, &info, WEXITED | WNOHANG | WNOWAIT) && info.si_pid;
+}
+
+static char **end_open(struct watch *w, char **a)
+{
+	(void)w;
+	return a;
+}
+
 static const struct {
 	const char *kind;
 	int args;
@@ -169,10 +236,12 @@ static const struct {
 	bool (*seen)(struct watch *w);
 } kinds[] = {
 	{ "event", 2, event_open, event_seen },
+	{ "event2", 2, event_open, event_seen },
 	{ "map", 4, map_open, map_seen },
 	{ "map2", 4, map_open, map_seen },
 	{ "file", 3, file_open, file_seen },
 	{ "mark", 2, mark_open, mark_seen },
+	{ "end", 0, end_open, end_seen },
 };
 
 static char **open_watch(struct watch *w, char **a, char **end)
