@@ -233,4 +233,80 @@ test_an_uplink_that_cannot_be_used_is_tried_again() {
 	bpftool net detach xdp dev nic0 && wait_for 10 link_map_is 0 up 1 && stream_goes_on && stop_stream "an uplink that was taken"
 }
 
+# --- ordinary interfaces as guests -------------------------------------------------------------------------------------
+
+# Two guests, the host and the wire, all with addresses. Guests that follow the uplink's carrier send nothing without it.
+up_with_interfaces() { # ARGUMENTS...
+	make_two && address_behind_switch && start_viaduct "$@" --port "$(port 1 link=always-up)" --port "$(port 2 link=always-up)" || return 1
+	tap_guest 1 && tap_guest 2 && ports_are_up 1 2
+}
+# asks WHO ADDRESS: the first frame is a broadcast.
+asks() {
+	local who=(in_ns "$1"); [ "$1" != host ] || who=()
+	"${who[@]}" ip neigh flush all
+	"${who[@]}" ping -q -c 3 -i 0.05 -W 2 "$2" >"$WORK/ping.log" 2>&1 || { cat "$WORK/ping.log" >&2; die "$1 does not reach $2"; }
+}
+all_reach_each_other() {
+	asks wire "$(ip_of 1)" && asks g1 $WIRE_IP && asks host "$(ip_of 1)" && asks g1 $HOST_IP && asks host $WIRE_IP && asks wire $HOST_IP && asks g2 "$(ip_of 1)" && asks g1 "$(ip_of 2)"
+}
+all_stayed() { status_is '[.ports[].connections] | tostring' '[1,1]' && ledger_balances; }
+test_guests_reach_each_other_while_there_is_no_device_and_everybody_when_it_is_made_again() {
+	local i
+	up_with_interfaces --uplink nic0 && all_reach_each_other || return 1
+	for i in 1 2; do
+		ip link del nic0 && wait_for 5 link_map_is 0 reason VD_REASON_GONE && asks g1 "$(ip_of 2)" && asks g2 "$(ip_of 1)" || return 1
+		make_again && ip addr add $HOST_IP/24 dev nic0 && wait_for 10 link_map_is 0 up 1 && all_reach_each_other || return 1
+	done
+	all_stayed
+}
+test_guests_host_and_wire_reach_each_other_on_the_standby_and_after_it() {
+	up_with_interfaces --uplink nic0 --standby nic1 && all_reach_each_other || return 1
+	ip link del nic0 && wait_for 5 status_is .uplink.interface nic1 && ip addr add $HOST_IP/24 dev nic1 && all_reach_each_other || return 1
+	ip addr del $HOST_IP/24 dev nic1 && make_again && ip addr add $HOST_IP/24 dev nic0 && wait_for 10 status_is .uplink.interface nic0 && all_reach_each_other && all_stayed
+}
+# longest_pause EVERY-MS COMMAND...: how long no answer came to a ping every so often, while the command took place.
+longest_pause() {
+	local every=$1 pid; shift
+	: >"$WORK/pings"
+	nsenter --net=/run/netns/wire ping -D -n -i "$(awk "BEGIN {print $every / 1000}")" $GUEST_IP >"$WORK/pings" 2>/dev/null & pid=$!
+	wait_for 5 at_least_lines 100 && "$@" || return 1
+	at_least_lines 0; wait_for 10 at_least_lines $((LINES_NOW + 200)) || return 1
+	kill -INT $pid; wait $pid
+	awk -F'[][]' '/icmp_seq/ {if (last && $2 - last > most) most = $2 - last; last = $2} END {printf "%.1f\n", most * 1000}' "$WORK/pings"
+}
+at_least_lines() { LINES_NOW=$(wc -l <"$WORK/pings"); [ "$LINES_NOW" -ge "$1" ]; }
+test_how_long_traffic_stands_still_when_another_device_takes_over() {
+	local lost=() back=() gone=() i
+	make_two && address_behind_switch && start_viaduct --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" && start_tap_guest && pings in_wire $GUEST_IP || return 1
+	for i in 1 2 3; do
+		lost+=("$(longest_pause 2 wire_goes)") && back+=("$(longest_pause 2 wire_comes)") && gone+=("$(longest_pause 2 nic_goes)") && nic_comes || return 1
+	done
+	report "ping every 2 ms, longest time without an answer: carrier lost ${lost[*]} ms; gave back ${back[*]} ms; NIC deleted ${gone[*]} ms"
+	status_is '.ports[0].connections' 1 && ledger_balances
+}
+wire_goes() { in_wire ip link set wire0 down && wait_for 10 status_is .uplink.interface nic1; }
+wire_comes() { in_wire ip link set wire0 up && wait_for 10 status_is .uplink.interface nic0; }
+nic_goes() { ip link del nic0 && wait_for 10 status_is .uplink.interface nic1; }
+nic_comes() { make_again && wait_for 10 status_is .uplink.interface nic0; }
+test_an_interfaces_carrier_follows_what_becomes_of_the_devices() {
+	local i file="file /run/netns/guest /sys/class/net/tap0/carrier"
+	make_two && address_behind_switch && start_viaduct --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" && start_tap_guest && pings in_wire $GUEST_IP || return 1
+	for i in 1 2 3; do
+		wire_goes && tap_carrier_is 1 || return 1
+		# shellcheck disable=SC2086
+		timed event nic1 down map $PINS/links 0 up 0 $file 0 -- nsenter --net=/run/netns/wire ip link set wire1 down || return 1
+		# shellcheck disable=SC2086
+		timed event nic1 up map $PINS/links 0 up 1 $file 1 -- nsenter --net=/run/netns/wire ip link set wire1 up && wait_for 5 pings in_wire $GUEST_IP && wire_comes || return 1
+	done
+	report_times "both wires down, one up: event to map" map; report_times "both wires down, one up: event to the guest's carrier" file
+	rm "$WORK/flaps"; ip link del nic1
+	for i in 1 2 3; do
+		# shellcheck disable=SC2086
+		timed event nic0 down map $PINS/links 0 up 0 $file 0 -- ip link del nic0 && make_again && wait_for 5 tap_carrier_is 1 && wait_for 5 pings in_wire $GUEST_IP || return 1
+	done
+	report_times "the only NIC deleted: event to map" map; report_times "the only NIC deleted: event to the guest's carrier" file
+	status_is '.ports[0].connections' 1 && ledger_balances
+}
+tap_carrier_is() { [ "$(ip netns exec guest cat /sys/class/net/tap0/carrier)" = "$1" ]; }
+
 run_tests

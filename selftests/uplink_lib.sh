@@ -47,3 +47,5 @@ make_again() {
 	ip link add "$nic" numrxqueues "$q" numtxqueues "$q" type veth peer name "$wire" netns wire numrxqueues "$q" numtxqueues "$q" &&
 		plain_veth /run/netns/wire "$wire" && ip link set "$nic" up && in_wire ip link set "$wire" up master br0
 }
+# The wire's own address, where it is not behind either of the two. A bridge that was given none takes one of its ports, and another when they change.
+address_behind_switch() { in_wire ip addr flush dev wire0 && in_wire ip link set br0 address 02:00:5e:00:00:b0 && plain_veth /run/netns/wire br0 && in_wire ip addr add $WIRE_IP/24 dev br0; }
