@@ -69,7 +69,7 @@ one "man pages are clean" mandoc -Tlint -Werror doc/viaduct.8 doc/viaduct-guest.
 echo "== selftests with real front-ends (root)"
 one "guest kernel and initramfs" selftests/vm-images.sh
 one "install and uninstall layout" selftests/install.sh
-for t in life protocol commands guest steering nic links dpdk mesh vlan guard many overload learning takeover; do script selftests/$t.sh; done
+for t in life protocol commands guest steering nic links dpdk mesh vlan guard many overload learning takeover uplink; do script selftests/$t.sh; done
 script selftests/matrix.sh 2400	# one test per row, many with a machine to boot; the table comes last
-for t in qemu qemu-new links_vm reconnect migration takeover_vm nested; do script selftests/$t.sh; done
+for t in qemu qemu-new links_vm uplink_vm reconnect migration takeover_vm nested; do script selftests/$t.sh; done
 finish

@@ -4,9 +4,8 @@
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/vm.sh"
 . "$(dirname "$0")/links_lib.sh"
+. "$(dirname "$0")/links_vm_lib.sh"
 
-QMP=$WORK/link.qmp
-CARRIER=/sys/class/net/eth0/carrier
 # up KEYS [QEMU-ARGUMENTS]: a bridge, and a machine on it that answers.
 up() {
 	bridge "$1" && guest_initramfs || return 1
@@ -15,17 +14,10 @@ up() {
 	vm "ip addr add $GUEST_IP/24 dev eth0 && ip link set eth0 up" && wait_for 20 port_is_up && carrier_becomes 1 && answers
 }
 with_monitor() { up "$1,qmp=$QMP" "-qmp unix:$QMP,server=on,wait=off"; }
-carrier_is() { [ "$(vm cat $CARRIER)" = "$1" ]; }
-carrier_becomes() { wait_for "${2:-20}" carrier_is "$1"; }
-# Both ways. After a return the machine's neighbours may have to be asked for once more.
-answers() { wait_for 20 pings in_wire $GUEST_IP 1 && vm "ping -q -c 3 -W 2 $WIRE_IP" >"$WORK/vmping.log" || { cat "$WORK/vmping.log" "$WORK/ping.log" >&2; die "the machine is not reached"; }; }
 is_silent() { ! in_wire ping -q -c 1 -W 1 $GUEST_IP >/dev/null; }
-# timed_flap 0|1: as flap; waits for QEMU's word that it has done it, and for a loop in the machine to see it, which looks
-# every 2 ms and says so on the console.
+# timed_flap 0|1: as flap; waits for QEMU's word that it has done it, and for the machine to see it.
 timed_flap() {
-	vm "[ -e /tmp/never ] || mkfifo /tmp/never
-(exec 8<>/tmp/never; until read c <$CARRIER && [ \$c = $1 ]; do read -t 0.002 -u 8 x; done; echo carrier-is-$1 >/dev/ttyS0) >/dev/null 2>&1 &" &&
-		flap "$1" map2 $PINS/links 1 guest $((2 - $1)) mark "$WORK/vm.console" "carrier-is-$1"
+	watch_carrier "$1" && flap "$1" map2 $PINS/links 1 guest $((2 - $1)) mark "$WORK/vm.console" "carrier-is-$1"
 }
 
 test_a_machines_carrier_follows_by_qemus_monitor() {
