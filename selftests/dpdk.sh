@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: BSD-2-Clause
 # DPDK as the guest: testpmd with net_virtio_user, in both socket roles.
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/uplink_lib.sh"
 
 PMD_LOG=$WORK/testpmd.log
 # start_testpmd PAIRS SERVER(0|1) [OPTIONS...]: a DPDK program that answers ARP and ping on the socket.
@@ -99,5 +100,21 @@ test_a_second_front_end_is_refused_and_the_first_unharmed() {
 	[ -z "$(timeout 5 nc -U "$SOCK" </dev/null)" ] && wait_for 5 status_is '.ports[0].refused' 1 || return 1
 	guest_pings
 }
+
+# device_changes VIRTIO-USER-ARGUMENTS RING-KIND: numbered frames come back from it while its uplink's device is another
+# one, comes back, is deleted and made again, and while there is none.
+device_changes() {
+	local kind=$2
+	make_two && start_viaduct --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
+	VIRTIO_USER=$1 start_testpmd 1 0 --forward-mode=macswap
+	wait_for 30 port_is_up && status_is '.ports[0].pair[0].rx.kind' "$kind" && start_far_on_bridge && start_stream && in_use "nic0 first" || { tail -n 20 "$PMD_LOG" >&2; return 1; }
+	in_wire ip link set wire0 down && in_use "nic1 standby" && in_wire ip link set wire0 up && in_use "nic0 first" || return 1
+	ip link del nic0 && in_use "nic1 standby" && make_again && in_use "nic0 first" || return 1
+	in_wire ip link set wire1 down && in_wire ip link set wire0 down && wait_for 5 link_map_is 0 up 0 && in_wire ip link set wire0 up && in_use "nic0 first" || return 1
+	ip link del nic1 && ip link del nic0 && wait_for 5 link_map_is 0 reason VD_REASON_GONE && status_is '.ports[0].connected' true && make_again nic1 && in_use "nic1 standby" || return 1
+	kill -0 $PMD_PID && stop_stream "standby took over twice, gave back twice, no device once, $kind rings" && ledger_balances
+}
+test_a_dpdk_guest_stays_connected_whatever_becomes_of_the_uplinks_device() { device_changes packed_vq=0 split; }
+test_a_dpdk_guest_with_packed_rings_stays_connected_whatever_becomes_of_the_uplinks_device() { device_changes packed_vq=1 packed; }
 
 run_tests
