@@ -11,7 +11,7 @@ import traceback
 
 sys.path.insert(0, os.path.dirname(os.path.abspath(__file__)))
 MODULES = ("protocol_rings", "protocol_messages", "protocol_device", "protocol_memory", "protocol_migration",
-           "protocol_pairs")
+           "protocol_pairs", "protocol_uplink")
 
 
 def tests():
@@ -45,6 +45,6 @@ def run(test):
 
 if sys.argv[1] == "--list":
     for name, test in tests():
-        print(name, getattr(test, "ports", 0), getattr(test, "port", ""))
+        print(name, getattr(test, "ports", 0), getattr(test, "standby", "-"), getattr(test, "port", ""))
 else:
     sys.exit(run(dict(tests())[sys.argv[1]]))

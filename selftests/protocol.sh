@@ -7,7 +7,7 @@
 export PYTHONDONTWRITEBYTECODE=1 BUILD WORK SOCK VIADUCT_LOG VIADUCT_PID=
 PROTOCOL=$TOP/selftests/protocol.py
 
-# protocol_test NAME KEYS PORTS
+# protocol_test NAME KEYS PORTS STANDBY
 protocol_test() {
 	local rc n args=()
 	make_nic 1 || return 1
@@ -16,6 +16,7 @@ protocol_test() {
 	else
 		args=(--port "name=vm0,socket=$SOCK,mac=$GUEST_MAC$([[ $2 == *queues=* ]] || echo ,queues=2)${2:+,$2}")
 	fi
+	[ "$4" = - ] || args+=(--standby "$4")
 	start_viaduct --uplink nic0 "${args[@]}" || return 1
 	timeout -k 5 120 python3 "$PROTOCOL" "$1"; rc=$?
 	[ $rc = 77 ] && { skip "$(cat "$WORK/skipped")"; return; }
@@ -29,8 +30,8 @@ protocol_test() {
 
 export TESTS_FROM=/run/protocol.tests
 python3 "$PROTOCOL" --list >$TESTS_FROM || exit 1
-while read -r name ports keys; do
-	eval "$name() { protocol_test $name '$keys' $ports; }"
+while read -r name ports standby keys; do
+	eval "$name() { protocol_test $name '$keys' $ports $standby; }"
 done <$TESTS_FROM
 
 run_tests

@@ -37,6 +37,14 @@ def ports(count):
     return mark
 
 
+def standby(iface):
+    """Decorator: an interface beside nic0, which the test makes."""
+    def mark(test):
+        test.standby = iface
+        return test
+    return mark
+
+
 def port_socket(n):
     return f"{WORK}/p{n}.sock"
 

@@ -26,9 +26,9 @@ stop_stream() { # WHAT
 	[ "$(status '.ports[0].connections')" = 1 ] || die "the guest had to connect again"
 }
 in_use() { wait_for 10 status_is '.uplink.interface + " " + .uplink.device.in_use' "$1" && stream_goes_on; }
-# Two NICs, whose wires are ports of one switch: a bridge in the wire's namespace.
+# Two NICs, whose wires are ports of one switch: a bridge in the wire's namespace. NIC_QUEUES: of the first.
 make_two() {
-	make_nic 1 || return 1
+	make_nic "${NIC_QUEUES:-1}" || return 1
 	ip link add nic1 type veth peer name wire1 netns wire && plain_veth /run/netns/wire wire1 && ip link set nic1 up || return 1
 	in_wire ip link add br0 type bridge && in_wire ip link set br0 up && in_wire ip link set wire0 master br0 && in_wire ip link set wire1 up master br0 &&
 		in_wire ip link add far0 type veth peer name far1 && in_wire ip link set far0 up master br0 && in_wire ip link set far1 up
@@ -41,11 +41,10 @@ start_far_on_bridge() {
 	FAR_PID=$!
 	wait_for 20 grep -q ' ready' "$WORK/far.log" || { cat "$WORK/far.log" >&2; return 1; }
 }
-# The first device once more, behind the same switch. make_again [IFACE [QUEUES]]
+# A device once more, behind the same switch. make_again [IFACE]
 make_again() {
-	local nic=${1:-nic0} q=${2:-1} wire=${1:-nic0}; wire=${wire/nic/wire}
-	ip link add "$nic" numrxqueues "$q" numtxqueues "$q" type veth peer name "$wire" netns wire numrxqueues "$q" numtxqueues "$q" &&
-		plain_veth /run/netns/wire "$wire" && ip link set "$nic" up && in_wire ip link set "$wire" up master br0
+	local nic=${1:-nic0} wire=${1:-nic0}; wire=${wire/nic/wire}
+	ip link add "$nic" type veth peer name "$wire" netns wire && plain_veth /run/netns/wire "$wire" && ip link set "$nic" up && in_wire ip link set "$wire" up master br0
 }
 # The wire's own address, where it is not behind either of the two. A bridge that was given none takes one of its ports, and another when they change.
 address_behind_switch() { in_wire ip addr flush dev wire0 && in_wire ip link set br0 address 02:00:5e:00:00:b0 && plain_veth /run/netns/wire br0 && in_wire ip addr add $WIRE_IP/24 dev br0; }
