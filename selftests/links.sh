@@ -10,7 +10,7 @@
 carrier() { ip netns exec guest cat /sys/class/net/tap0/carrier; }
 carrier_is() { [ "$(carrier)" = "$1" ]; }
 # up [KEYS]: a bridge, its events, and an interface in the namespace "guest" with its carrier on.
-up() { bridge "$@" && start_tap_guest && wait_for 5 carrier_is 1; }
+up() { start_bridge "$@" && start_tap_guest && wait_for 5 carrier_is 1; }
 
 # --- link=follow ------------------------------------------------------------------------------------------------------
 
@@ -29,13 +29,13 @@ test_to_follow_is_what_a_port_does_when_nothing_is_said() {
 	up && link_says policy follow && wire0 down && wait_for 5 carrier_is 0 && wire0 up && wait_for 5 carrier_is 1
 }
 test_a_guest_that_connects_while_there_is_no_carrier_begins_without_one() {
-	bridge && wire0 down && happens uplink_down || return 1
+	start_bridge && wire0 down && happens uplink_down || return 1
 	start_tap_guest && wait_for 5 grep -q 'link down' "$GUEST_LOG" && carrier_is 0 && wire0 up && wait_for 5 carrier_is 1 && pings in_guest $WIRE_IP
 }
 heard() { [ "$(grep -c "link $2" "$GUEST_LOG")" = "$1" ]; } # TIMES up|down
 test_a_guest_that_only_counts_notes_what_became_of_its_link() {
 	local out
-	bridge || return 1
+	start_bridge || return 1
 	start_guest --sink --json
 	wait_for 10 heard 1 up && wire0 down && wait_for 5 heard 1 down && wire0 up && wait_for 5 heard 2 up && wire0 down && wait_for 5 heard 2 down || return 1
 	kill -INT $GUEST_PID; wait $GUEST_PID
@@ -101,7 +101,7 @@ test_a_connection_is_closed_when_the_carrier_is_gone_for_more_than_a_second_and_
 	status_is .ports[0].connections 4 && ledger_balances && stop_viaduct && nothing_is_left
 }
 test_a_connecting_port_closes_too_and_does_not_call_while_there_is_no_carrier() {
-	bridge mode=client,link=close || return 1
+	start_bridge mode=client,link=close || return 1
 	GUEST_ARGS=server=1 start_tap_guest && wait_for 5 carrier_is 1 || return 1
 	wire0 down && wait_for 5 is_connected false && carrier_is 0 && [ -S "$SOCK" ] || return 1
 	wire0 up && wait_for 5 port_is_up && wait_for 5 carrier_is 1 && pings in_guest $WIRE_IP && status_is .ports[0].connections 2
@@ -159,7 +159,7 @@ all_drops() { status '[.ports[0] | .drops, .xdp.drops | .. | numbers] | add // 0
 drops_are_at_least() { [ "$(all_drops)" -ge "$1" ]; }
 test_frames_of_a_guest_whose_link_was_set_down_stop_both_ways_and_are_counted() {
 	local out before heard
-	bridge && viaduct link vm0 down || return 1
+	start_bridge && viaduct link vm0 down || return 1
 	heard=$(in_wire ip -s -j link show wire0 | jq '.[0].stats64.rx.packets')
 	start_guest --generate 60,2000 --count 500 --json
 	wait $GUEST_PID
@@ -187,7 +187,7 @@ start_tap_guest_that_is_down() {
 	wait_for 10 is_connected true && wait_for 5 grep -q 'link down' "$GUEST_LOG" && in_guest ip addr add $GUEST_IP/24 dev tap0
 }
 test_viaduct_link_refuses_what_makes_no_sense() {
-	bridge || return 1
+	start_bridge || return 1
 	! viaduct link vm0 sideways 2>"$WORK/err" && ! viaduct link x down 2>>"$WORK/err" && ! viaduct link down 2>>"$WORK/err" && grep -q "no port named 'x'" "$WORK/err"
 }
 
@@ -229,7 +229,7 @@ testpmd_link_is() { [ "$(grep -ao 'Link status: [a-z]*' "$PMD_LOG" | tail -n 1)"
 testpmd_answers() { in_wire ip neigh replace $GUEST_IP lladdr $GUEST_MAC dev wire0; wait_for 20 in_wire ping -q -c 1 -W 1 $GUEST_IP; }
 test_dpdk_virtio_user_sees_its_link_go_and_come_with_link_close() {
 	local i
-	bridge mode=client,link=close && start_testpmd 1 && wait_for 10 testpmd_link_is up && testpmd_answers || return 1
+	start_bridge mode=client,link=close && start_testpmd 1 && wait_for 10 testpmd_link_is up && testpmd_answers || return 1
 	for i in 1 2; do
 		wire0 down && wait_for 10 testpmd_link_is down || { tail -n 30 "$PMD_LOG" >&2; die "its link stays up"; return 1; }
 		wire0 up && wait_for 20 testpmd_link_is up && wait_for 20 port_is_up && testpmd_answers || { tail -n 30 "$PMD_LOG" >&2; die "its link does not come back"; return 1; }
@@ -237,11 +237,11 @@ test_dpdk_virtio_user_sees_its_link_go_and_come_with_link_close() {
 	viaduct link vm0 down && wait_for 10 testpmd_link_is down && viaduct link vm0 up && wait_for 20 testpmd_link_is up && testpmd_answers && ledger_balances
 }
 test_dpdk_virtio_user_that_connects_sees_its_link_go_with_link_close() {
-	bridge link=close && start_testpmd 0 && wait_for 10 testpmd_link_is up && testpmd_answers && wire0 down && wait_for 10 testpmd_link_is down && link_says guest down && told_by connection
+	start_bridge link=close && start_testpmd 0 && wait_for 10 testpmd_link_is up && testpmd_answers && wire0 down && wait_for 10 testpmd_link_is down && link_says guest down && told_by connection
 }
 # It negotiates no configuration: with link=follow it cannot be told.
 test_dpdk_virtio_user_that_cannot_be_told_is_shown_as_untold() {
-	bridge link=follow && start_testpmd 0 && wait_for 10 testpmd_link_is up && wire0 down && wait_for 5 link_says guest untold && told_by nothing && link_map_is 1 guest VD_GUEST_UNTOLD || return 1
+	start_bridge link=follow && start_testpmd 0 && wait_for 10 testpmd_link_is up && wire0 down && wait_for 5 link_says guest untold && told_by nothing && link_map_is 1 guest VD_GUEST_UNTOLD || return 1
 	status '.ports[0].link.why' | grep -q . && testpmd_link_is up && wire0 up && wait_for 5 link_says guest up && testpmd_answers
 }
 

@@ -15,8 +15,8 @@ watch_events() {
 makes_an_event() { viaduct port set vm0 isolated=off && has_happened port_changed; }
 has_happened() { jq -e "select(.event == \"$1\")" "$WORK/events" | grep -q .; }
 happens() { wait_for 15 has_happened "$1" || { cat "$WORK/events"; die "no $1"; }; }
-# bridge [KEYS]: with one port, and its events in $WORK/events.
-bridge() {
+# start_bridge [KEYS]: with one port, and its events in $WORK/events.
+start_bridge() {
 	make_nic 1 && start_viaduct --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC${1:+,$1}" && watch_events
 }
 is_connected() { status_is .ports[0].connected "$1"; }

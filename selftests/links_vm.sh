@@ -8,7 +8,7 @@
 
 # up KEYS [QEMU-ARGUMENTS]: a bridge, and a machine on it that answers.
 up() {
-	bridge "$1" && guest_initramfs || return 1
+	start_bridge "$1" && guest_initramfs || return 1
 	# shellcheck disable=SC2046,SC2086
 	start_vm guest $(vhost_net "$SOCK" 1) ${2:-} || return 1
 	vm "ip addr add $GUEST_IP/24 dev eth0 && ip link set eth0 up" && wait_for 20 port_is_up && carrier_becomes 1 && answers
