@@ -58,6 +58,15 @@ make_behind_switch() {
 	start_guest --echo --json
 	wait_for 10 port_is_up && start_far_on_bridge
 }
+test_a_nic_that_was_away_gets_its_settings_back_at_the_end() {
+	up 1 --uplink nic0 && rxvlan_is off && ip netns add away && ip link set nic0 netns away && wait_for 5 link_map_is 0 reason VD_REASON_GONE || return 1
+	in_ns away ip link set nic0 netns 1 && ip link set nic0 up && wait_for 10 link_map_is 0 up 1 && rxvlan_is off && stop_far_bridge && stop_viaduct && nothing_is_left && rxvlan_is on
+}
+test_the_end_comes_while_the_nic_is_away_and_another_has_its_name() {
+	up 1 --uplink nic0 && ip netns add away && ip link set nic0 netns away && wait_for 5 link_map_is 0 reason VD_REASON_GONE && stop_far_bridge || return 1
+	another_program && ip link add nic0 type veth peer name nic8 && bpftool net attach xdp pinned /sys/fs/bpf/other/to_socket dev nic0 && ethtool -K nic0 rxvlan off && ip link set nic0 up || return 1
+	wait_for 5 link_map_is 0 reason VD_REASON_ERROR && stop_viaduct && bpftool net detach xdp dev nic0 && rxvlan_is off && nothing_is_left
+}
 test_a_nic_that_is_renamed_goes_on_and_is_known_by_its_new_name() {
 	up 1 --uplink nic0 && start_stream || return 1
 	# Not every kernel renames a device that is up.
@@ -70,7 +79,7 @@ test_a_larger_mtu_gets_longer_buffers_without_a_restart() {
 	up 1 --uplink nic0 && start_stream || return 1
 	in_wire ip link set wire0 mtu 9000 &&
 		timed event nic0 mtu=9000 map $PINS/links 0 mtu 9000 map2 $PINS/links 0 repairs 1 mark "$GUEST_LOG" "MTU 9000" -- ip link set nic0 mtu 9000 || return 1
-	report_times "MTU: event to map" map; report_times "MTU: event to guest" mark; report_times "MTU: event to longer buffers" map2
+	report_times "MTU: event to map" map; report_times "MTU: event to guest" mark; report_times "MTU: event to longer buffers" map2 event ""
 	wait_for 10 status_is '.uplink.mtu' 9000 && wait_for 10 status_is '.uplink.repaired.mtu' 1 &&
 		stream_goes_on && status_is '.uplink.xdp.multi_buffer and .uplink.trouble == []' true && stop_stream "MTU 1500 to 9000" && ledger_balances
 }
@@ -132,7 +141,7 @@ test_a_program_that_another_tool_attached_instead_of_ours_is_told_and_ours_comes
 }
 test_vlan_offload_that_another_tool_switches_on_is_switched_off_again() {
 	up 1 --uplink nic0 && start_stream && rxvlan_is off && ethtool -K nic0 rxvlan on || return 1
-	wait_for 5 status_is '.uplink.repaired.offload' 1 && rxvlan_is off && stream_goes_on && stop_stream "rxvlan switched on"
+	wait_for 5 status_is '.uplink.repaired.offload' 1 && rxvlan_is off && stream_goes_on && stop_stream "rxvlan switched on" || return 1
 	stop_viaduct && rxvlan_is on
 }
 rxvlan_is() { ethtool -k nic0 | grep -q "rx-vlan-offload: $1"; }
@@ -204,8 +213,9 @@ play_hypervisor() { # SYNTHETIC
 		mount --bind "$WORK/sys" /sys/class/net
 }
 test_auto_takes_the_one_synthetic_device_and_the_fast_one_with_its_address() {
-	make_pair && play_hypervisor nic1 && up_pair --uplink auto && in_use "nic0 first" || return 1
-	ip link del nic0 && in_use "nic1 standby" && stop_stream "auto: the fast device went" && ledger_balances; umount /sys/class/net
+	make_pair && play_hypervisor nic1 && up_pair --uplink auto && in_use "nic0 first" && ip link del nic0 && in_use "nic1 standby" && stop_stream "auto: the fast device went" && ledger_balances
+	local rc=$?
+	umount /sys/class/net; return $rc
 }
 test_a_killed_instance_on_its_standby_is_followed_by_one_on_the_first_device() {
 	up_two --uplink nic0 --standby nic1 && in_wire ip link set wire0 down && in_use "nic1 standby" || return 1
@@ -218,6 +228,72 @@ test_a_take_over_on_the_standby_goes_on_there_and_gives_back() {
 	"$BUILD/viaduct" run --take-over --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" >"$WORK/heir.log" 2>&1 &
 	wait_for 10 grep -q ' ready' "$WORK/heir.log" && wait $VIADUCT_PID && in_use "nic1 standby" && in_wire ip link set wire0 up && in_use "nic0 first" &&
 		stop_stream "take-over on the standby" && ledger_balances
+}
+test_a_take_over_on_a_standby_with_fewer_queues_goes_back_to_all_of_them() {
+	NIC_QUEUES=4 make_two && start_viaduct --uplink nic0 --standby nic1 --cpus 0,1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC,queues=4" || return 1
+	GUEST_ARGS=queues=4 start_guest --echo --json
+	wait_for 10 port_is_up && start_far_on_bridge && start_stream && served 4 && in_wire ip link set wire0 down && in_use "nic1 standby" && served 1 || return 1
+	"$BUILD/viaduct" run --take-over --uplink nic0 --standby nic1 --cpus 0,1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC,queues=4" >"$WORK/heir.log" 2>&1 &
+	wait_for 10 grep -q ' ready' "$WORK/heir.log" && wait $VIADUCT_PID && in_use "nic1 standby" && served 1 && in_wire ip link set wire0 up && in_use "nic0 first" && served 4 &&
+		stop_stream "take-over on a standby with fewer queues" && ledger_balances && [ "$(status '.workers | length')" = 2 ]
+}
+served() { wait_for 5 queues_are_ready "$1" || die "queues: $(status .uplink.queues | jq -c 'map(.state)')"; }
+test_a_take_over_while_there_is_no_device_is_refused_and_nothing_changes() {
+	up 1 --uplink nic0 && ip link del nic0 && wait_for 5 link_map_is 0 reason VD_REASON_GONE || return 1
+	! "$BUILD/viaduct" run --take-over --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" >"$WORK/heir.log" 2>&1 && grep -q 'did not take over: the uplink is away' "$WORK/heir.log" &&
+		status_is '.ports[0].connected' true && status_is .pid "$VIADUCT_PID"
+}
+# The first device comes up, but somebody else has it; then the standby goes, and comes back.
+test_a_device_that_cannot_be_used_does_not_keep_the_others_from_being_used() {
+	up_two --uplink nic0 --standby nic1 && another_program && in_wire ip link set wire0 down && in_use "nic1 standby" || return 1
+	bpftool net attach xdp pinned /sys/fs/bpf/other/to_socket dev nic0 && in_wire ip link set wire0 up && wait_for 10 status_is '.uplink.trouble | tostring' '["device"]' && in_use "nic1 standby" || return 1
+	ip link del nic1 && wait_for 5 status_is .uplink.device.in_use none && make_again nic1 && in_use "nic1 standby" || return 1
+	ip link del nic0 && wait_for 5 status_is '.uplink.trouble | length' 0 && make_again && in_use "nic0 first" && stop_stream "a device that cannot be used" && ledger_balances
+}
+program_on() { ip -j -d link show dev "$1" | jq '.[].xdp.prog.id'; }
+# The driver's tags are put back by a program that is made for one device.
+test_after_a_device_that_could_not_be_used_the_program_of_the_one_in_use_is_still_the_right_one() {
+	up_two --uplink nic0 --standby nic1 && in_wire ip link set wire0 down && in_use "nic1 standby" && status_is .uplink.vlan.tags restored && another_program || return 1
+	bpftool net attach xdp pinned /sys/fs/bpf/other/to_socket dev nic0 && in_wire ip link set wire0 up && wait_for 10 status_is '.uplink.trouble | tostring' '["device"]' || return 1
+	local tag; tag=$(bpftool -j prog show id "$(program_on nic1)" | jq -r .tag)
+	bpftool link detach pinned /sys/fs/bpf/viaduct/nic0/link && wait_for 5 status_is .uplink.repaired.program 1 && status_is .uplink.vlan.tags restored || return 1
+	[ "$(bpftool -j prog show id "$(program_on nic1)" | jq -r .tag)" = "$tag" ] && in_use "nic1 standby" && ethtool -K nic1 rxvlan on && wait_for 5 status_is .uplink.repaired.offload 1 &&
+		status_is .uplink.vlan.tags restored && stop_stream "the program after a failure" && ledger_balances
+}
+# A veth whose peer sends by more queues than it receives by has no native XDP, and without that nobody puts tags back.
+generic_only() { ip link add "$1" numrxqueues 1 numtxqueues 1 type veth peer name "${1/nic/wire}" numrxqueues 2 numtxqueues 2 netns wire && ip link set "$1" up && in_wire ip link set "${1/nic/wire}" up master br0; }
+test_a_device_that_loses_vlan_tags_is_not_used_while_a_port_needs_them() {
+	make_two && ip link del nic1 && generic_only nic1 && start_viaduct --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC,vlan=7" || return 1
+	in_wire ip link set wire0 down && wait_for 10 status_is '.uplink.trouble | tostring' '["device"]' && status '.uplink.trouble_why' | grep -q 'vlan=' && status_is .uplink.interface nic0 || return 1
+	"$BUILD/viaduct" port del vm0 --name nic0 >/dev/null && wait_for 40 status_is .uplink.interface nic1 && status_is .uplink.vlan.tags lost
+}
+test_a_standby_with_many_more_queues_is_served() {
+	make_two && ip link del nic1 && ip link add nic1 numrxqueues 32 numtxqueues 32 type veth peer name wire1 numrxqueues 32 numtxqueues 32 netns wire && ip link set nic1 up && in_wire ip link set wire1 up master br0 || return 1
+	start_viaduct --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" || return 1
+	start_guest --echo --json
+	wait_for 10 port_is_up && start_far_on_bridge && start_stream && in_wire ip link set wire0 down && in_use "nic1 standby" && served 32 && in_wire ip link set wire0 up && in_use "nic0 first" &&
+		stop_stream "a standby with 32 queues" && ledger_balances && stop_far_bridge && stop_viaduct && nothing_is_left
+}
+test_a_link_that_somebody_else_holds_does_not_keep_the_program_on_a_device() {
+	up_two --uplink nic0 --standby nic1 && bpftool link pin id "$(bpftool -j link show pinned /sys/fs/bpf/viaduct/nic0/link | jq .id)" /sys/fs/bpf/held || return 1
+	in_wire ip link set wire0 down && in_use "nic1 standby" && has_no_program_here nic0 && in_wire ip link set wire0 up && in_use "nic0 first"; local rc=$?
+	rm -f /sys/fs/bpf/held; return $rc
+}
+has_no_program_here() { wait_for 5 shows_no_program "$1"; }
+shows_no_program() { ! ip -d link show dev "$1" | grep -q prog/xdp; }
+test_pins_that_somebody_removed_do_not_keep_a_device_from_being_opened_again() {
+	up 1 --uplink nic0 && start_stream && rm -r /sys/fs/bpf/viaduct/nic0 && in_wire ip link set wire0 mtu 9000 && ip link set nic0 mtu 9000 &&
+		wait_for 10 status_is '.uplink.repaired.mtu' 1 && stream_goes_on && stop_stream "pins removed" && ledger_balances
+}
+test_a_standby_that_is_not_taken_is_told_at_the_start() {
+	make_two && ip addr add 10.78.0.1/24 dev nic1 && start_viaduct --uplink nic0 --standby nic1 --port "name=vm0,socket=$SOCK" || return 1
+	wait_for 5 status_is '.uplink.device.refused // "" | contains("--force")' true && wait_for 5 grep -q 'the host routes through nic1' "$VIADUCT_LOG" && ip addr flush dev nic1 && wait_for 15 status_is '.uplink.device.refused' null
+}
+test_a_device_that_is_made_again_under_the_same_index_gets_native_xdp() {
+	make_behind_switch && start_stream && status_is .uplink.xdp.mode copy && local index=$(ip -j link show dev nic0 | jq '.[].ifindex') || return 1
+	ip link del nic0 && wait_for 5 link_map_is 0 reason VD_REASON_GONE || return 1
+	ip link add nic0 index "$index" type veth peer name wire0 netns wire && plain_veth /run/netns/wire wire0 && ip link set nic0 up && in_wire ip link set wire0 up master br0 || return 1
+	wait_for 10 link_map_is 0 up 1 && stream_goes_on && status_is .uplink.xdp.mode copy && status_is .uplink.vlan.tags restored && stop_stream "the same index again"
 }
 # The network learns where guests are from a frame that each of them seems to send by the new device.
 test_every_guests_address_is_announced_when_another_device_takes_over() {

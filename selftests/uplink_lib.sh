@@ -33,8 +33,8 @@ make_two() {
 	in_wire ip link add br0 type bridge && in_wire ip link set br0 up && in_wire ip link set wire0 master br0 && in_wire ip link set wire1 up master br0 &&
 		in_wire ip link add far0 type veth peer name far1 && in_wire ip link set far0 up master br0 && in_wire ip link set far1 up
 }
-stop_far_bridge() { pkill -TERM -f 'run --uplink far1' && wait_for 5 far_bridge_is_gone; }
-far_bridge_is_gone() { ! pgrep -f 'run --uplink far1'; }
+stop_far_bridge() { pkill -TERM -f 'run --uplink (far1|wire0)' && wait_for 5 far_bridge_is_gone; }
+far_bridge_is_gone() { ! pgrep -f 'run --uplink (far1|wire0)'; }
 start_far_on_bridge() {
 	: >"$WORK/far.log"
 	in_wire "$BUILD/viaduct" run --uplink far1 --port "name=far,socket=$FAR_SOCK,mac=$FAR_MAC" >"$WORK/far.log" 2>&1 &

@@ -125,14 +125,13 @@ void uplink_close(struct uplink *u)
 	while (uplink_device_linger(u))
 		;
 	u->user = NULL;
-	if (!dev && u->last_name[0])
-		uplink_device_forget(u);
 	program_close(&u->program);
 	for (uint32_t i = 0; dev && i < dev->nopen; i++) {
 		dev->nicq[i] = u->nicq[i];
 		u->nicq[i] = (struct nicq){ .fd = -1, .umem_fd = -1 };
 	}
 	uplink_device_close(u, dev);
+	uplink_device_forget(u);
 	for (uint32_t i = 0; u->nicq && i < u->most; i++)
 		nicq_fini(&u->nicq[i]);
 	linkmon_close(u->linkmon);

@@ -290,15 +290,20 @@ int uplink_device_begin(struct uplink *u, struct uplink_device *dev, struct upli
 
 void uplink_device_forget(struct uplink *u)
 {
-	struct uplink_config c;
-	struct restore r;
+	for (unsigned i = 0; i < UPLINK_AWAY; i++) {
+		const char *name = u->away[i];
+		struct uplink_config c;
+		struct restore r;
 
-	settings_of(u, u->last_name, &c);
-	restore_open(&r, u->host, c.ifname, c.notes[0] ? c.notes : c.name);
-	if (restore_any(&r))
-		log_warn("%s is away: what viaduct has changed on it stays (see ethtool -K %s rxvlan on)", u->last_name,
-			 u->last_name);
-	restore_abandon(&r, false);
+		if (!name[0])
+			continue;
+		settings_of(u, name, &c);
+		restore_open(&r, u->host, c.ifname, c.notes[0] ? c.notes : c.name);
+		if (restore_any(&r)) {
+			log_warn("%s is away: what viaduct has changed on it stays (see ethtool -K %s rxvlan on)", name, name);
+			restore_abandon(&r, false);
+		}
+	}
 }
 
 /* Settings are made and put back: then they are what they were before the dead instance. */
@@ -554,10 +559,13 @@ static void leave_interface(struct uplink *u, struct uplink_device *dev)
 
 static void end_device(struct uplink *u, struct uplink_device *dev)
 {
-	if (linkmon_find(u->linkmon, dev->ifindex))
+	if (linkmon_find(u->linkmon, dev->ifindex)) {
 		settings_close(&dev->settings);
-	else	/* another may have its name */
+	} else {	/* another may have its name */
+		if (restore_any(&dev->settings.restore))
+			memcpy(u->away[u->naway++ % UPLINK_AWAY], dev->settings.restore.ifname, IF_NAMESIZE);
 		settings_abandon(&dev->settings, u->user != NULL);
+	}
 	u->closed_ifindex = dev->ifindex;
 	u->closed_ns = clock_now();
 	free(dev->nicq);

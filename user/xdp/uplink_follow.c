@@ -491,15 +491,17 @@ static void follow_rest(struct uplink *u, uint64_t now_ns)
 	const struct linkmon_dev *d = linkmon_uplink(u->linkmon);
 	const bool due = now_ns - u->looked_ns >= LOOK_NS;
 
-	if (!due && !u->heard)
+	if (!u->heard)	/* the next time is soon enough: first guests hear of it, and have their questions answered */
+		follow_mtu(u, d, now_ns);
+	d = linkmon_uplink(u->linkmon);		/* it may have been opened again */
+	if (!d || !u->dev || (!due && !u->heard))
 		return;
 	follow_offloads(u, d);
-	follow_mtu(u, d, now_ns);
-	if (!u->dev || !due)
+	if (!due)
 		return;
 	u->looked_ns = now_ns;
 	follow_filter(u, now_ns);
-	follow_channels(u, linkmon_uplink(u->linkmon), now_ns);
+	follow_channels(u, d, now_ns);
 }
 
 void uplink_follow(struct uplink *u)
@@ -522,6 +524,7 @@ void uplink_follow(struct uplink *u)
 	}
 	if (linkmon_uplink(u->linkmon))
 		follow_program(u, now);
+	uplink_tell(u, false);	/* before what may take long */
 	if (linkmon_uplink(u->linkmon))
 		follow_rest(u, now);
 	u->heard = false;

@@ -45,6 +45,7 @@ struct uplink_refusal {
 	uint64_t retry_ns, backoff_ns;
 };
 #define UPLINK_REFUSALS 4
+#define UPLINK_AWAY 8
 
 struct uplink {
 	const struct host_ops *host;
@@ -73,6 +74,8 @@ struct uplink {
 	uint32_t trouble;		/* VD_TROUBLE_* */
 	struct uplink_refusal refusal[UPLINK_REFUSALS];
 	struct uplink_device *lingering;	/* not in use any more, and not all of its sockets are closed */
+	char away[UPLINK_AWAY][IF_NAMESIZE];	/* devices that went with settings of ours; the oldest is forgotten */
+	unsigned naway;
 	int closed_ifindex;		/* of the last device whose sockets were closed; */
 	uint64_t closed_ns;		/* and when */
 	char refused[128];		/* what choose_devices() said last of one that it does not take */
@@ -141,7 +144,7 @@ int uplink_device_settings(struct uplink *u, struct uplink_device *dev, struct n
 /* The settings' file, and --set-channels. Return: as settings_open(). */
 int uplink_device_begin(struct uplink *u, struct uplink_device *dev, struct uplink_info *info, const struct fail *why);
 
-/* There is no device at the end: what was to be put back on the last one never will be. */
+/* The end: what was to be put back on devices that are away never will be. */
 void uplink_device_forget(struct uplink *u);
 /* What a dead instance changed on a device that is not in use now is put back. */
 void uplink_device_clear_up(struct uplink *u, const char *name);
