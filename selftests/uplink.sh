@@ -295,6 +295,36 @@ test_a_device_that_is_made_again_under_the_same_index_gets_native_xdp() {
 	ip link add nic0 index "$index" type veth peer name wire0 netns wire && plain_veth /run/netns/wire wire0 && ip link set nic0 up && in_wire ip link set wire0 up master br0 || return 1
 	wait_for 10 link_map_is 0 up 1 && stream_goes_on && status_is .uplink.xdp.mode copy && status_is .uplink.vlan.tags restored && stop_stream "the same index again"
 }
+# The one that is renamed keeps its settings and its notes; who has its old name is nobody of ours.
+test_a_take_over_after_a_rename_leaves_alone_who_has_the_old_name() {
+	up 1 --uplink nic0 && ip link set nic0 down && ip link set nic0 name nicnew && ip link set nicnew up && ip link add nic0 type veth peer name nic8 && ip link set nic0 up || return 1
+	wait_for 5 status_is .uplink.interface nicnew && stop_far_bridge || return 1
+	"$BUILD/viaduct" run --take-over --uplink nic0 --port "name=vm0,socket=$SOCK,mac=$GUEST_MAC" >"$WORK/heir.log" 2>&1 &
+	local heir=$!
+	wait_for 10 grep -q ' ready' "$WORK/heir.log" && wait $VIADUCT_PID && status_is .uplink.interface nicnew && rxvlan_is on || return 1
+	kill -TERM $heir; wait $heir && nothing_is_left && ethtool -k nicnew | grep -q 'rx-vlan-offload: on'
+}
+test_notes_of_a_device_that_is_away_are_gone_at_the_end_after_a_take_over_and_a_rename() {
+	make_two && start_viaduct --uplink nic0 --standby nic1 && ip link set nic0 down && ip link set nic0 name nicnew && ip link set nicnew up || return 1
+	wait_for 5 status_is .uplink.interface nicnew && wait_for 10 status_is .uplink.up true && ip link del nicnew && wait_for 5 status_is .uplink.interface nic1 || return 1
+	"$BUILD/viaduct" run --take-over --uplink nic0 --standby nic1 >"$WORK/heir.log" 2>&1 &
+	local heir=$!
+	wait_for 10 grep -q ' ready' "$WORK/heir.log" && wait $VIADUCT_PID; kill -TERM $heir; wait $heir && nothing_is_left
+}
+test_a_device_without_a_carrier_since_it_was_taken_is_left_for_one_that_has_it() {
+	make_two && in_wire ip link set wire0 down && in_wire ip link set wire1 down && start_viaduct --uplink nic0 --standby nic1 && in_wire ip link set wire1 up && wait_for 8 status_is .uplink.device.in_use standby
+}
+test_a_trouble_that_comes_again_is_told_again() {
+	local i
+	up 1 --uplink nic0 && another_program || return 1
+	for i in 1 2; do
+		kill -STOP $VIADUCT_PID
+		bpftool link detach pinned /sys/fs/bpf/viaduct/nic0/link && bpftool net attach xdp pinned /sys/fs/bpf/other/to_socket dev nic0
+		kill -CONT $VIADUCT_PID
+		wait_for 5 told_as_often $i && bpftool net detach xdp dev nic0 && wait_for 5 status_is .uplink.repaired.program $i && wait_for 5 status_is '.uplink.trouble | length' 0 || return 1
+	done
+}
+told_as_often() { [ "$(grep -c 'has an XDP program already' "$VIADUCT_LOG")" = "$1" ]; }
 # The network learns where guests are from a frame that each of them seems to send by the new device.
 test_every_guests_address_is_announced_when_another_device_takes_over() {
 	up_two --uplink nic0 --standby nic1 || return 1

@@ -221,6 +221,8 @@ int program_check(const struct program *p, const struct fail *why)
 
 	if (p->attach != UPLINK_ATTACH_LINK || !attached_id(p, NULL))
 		return 0;
+	if (p->maps.links)	/* what a dead instance had was taken at the start */
+		return busy(p, why);
 	link = p->host->bpf_get(p->host, pin_path(p, "link", path, sizeof(path)));
 	if (link < 0)
 		return busy(p, why);
@@ -442,24 +444,24 @@ bool program_intact(const struct program *p)
 
 int program_repair(struct program *p, const struct fail *why)
 {
+	const bool attached = p->host->bpf_link_ifindex(p->host, p->link) == p->ifindex;
 	const uint32_t mode = p->mode;
 	struct program_link broken;
 	char path[192];
 	int ret;
 
+	if (!attached && attached_id(p, NULL))
+		return busy(p, why);
 	p->want_bound = p->bound;	/* status tells of what that can */
 	ret = load(p, mode);
-
 	if (ret)
 		return load_failed(ret, why);
-	if (p->host->bpf_link_ifindex(p->host, p->link) == p->ifindex)
-		ret = program_replace(p);
-	else
-		ret = -ENOLINK;
-	if (!ret)
+	if (attached && !program_replace(p))
 		return 0;
 	program_leave(p, &broken);
 	p->ifindex = broken.ifindex;
+	if (p->loaded_bound)
+		p->loaded_for = p->ifindex;	/* it has been loaded for it just now */
 	p->want_bound = broken.bound;
 	ret = attach_link(p, mode, why);
 	if (ret) {

@@ -57,7 +57,7 @@ static void parse(struct restore *r, char *text)
 	char *save, *word = strtok_r(text, " \n", &save), *value;
 	const char *key;
 
-	if (!word || strcmp(word, r->ifname))
+	if (!word || strcmp(word, r->noted_as))
 		return;
 	while ((word = strtok_r(NULL, " \n", &save)) && (value = strtok_r(NULL, " \n", &save))) {
 		key = known_key(word);
@@ -75,6 +75,7 @@ void restore_open(struct restore *r, const struct host_ops *host, const char *if
 	memset(r, 0, sizeof(*r));
 	r->host = host;
 	snprintf(r->ifname, sizeof(r->ifname), "%s", ifname);
+	memcpy(r->noted_as, r->ifname, sizeof(r->noted_as));
 	snprintf(r->path, sizeof(r->path), "%s/%s.restore", RUN_DIR, name);
 	fd = host->open(host, r->path, O_RDONLY, 0);
 	if (fd >= 0) {
@@ -113,7 +114,7 @@ static int save(const struct restore *r)
 
 	if (!text)
 		return -ENOMEM;
-	at = (size_t)snprintf(text, MAX_TEXT, "%s", r->ifname);
+	at = (size_t)snprintf(text, MAX_TEXT, "%s", r->noted_as);
 	for (int i = 0; i < RESTORE_ENTRIES && at < MAX_TEXT; i++)
 		if (r->entry[i].key)
 			at += (size_t)snprintf(text + at, MAX_TEXT - at, " %s %s", r->entry[i].key, r->entry[i].value);

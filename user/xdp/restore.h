@@ -17,6 +17,7 @@
 struct restore {
 	const struct host_ops *host;
 	char ifname[IF_NAMESIZE];	/* as the interface is called now */
+	char noted_as[IF_NAMESIZE];	/* as it was called when it was opened: what the file says */
 	char path[128];
 	uint64_t wait_ns;		/* how long closed sockets may take to let go of the interface */
 	struct restore_entry {

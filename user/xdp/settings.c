@@ -21,6 +21,8 @@ int settings_open(struct settings *s, const struct host_ops *host, const struct 
 	int ret;
 
 	restore_open(&s->restore, host, cfg->ifname, cfg->notes[0] ? cfg->notes : cfg->name);
+	if (cfg->called[0])
+		settings_rename(s, cfg->called);
 	s->restore.wait_ns = cfg->wait_ns ? cfg->wait_ns : WAIT_NS;
 	info->channels = "";
 	ret = channels_apply(&s->channels, &s->restore, cfg->set_channels, why);

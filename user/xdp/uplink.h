@@ -34,6 +34,7 @@ enum uplink_by {
 };
 
 struct uplink_config {
+	char called[IF_NAMESIZE];	/* private: what @ifname is called now, "" = that */
 	uint64_t wait_ns;		/* private: how long to wait for our own closed sockets, 0 = as at start */
 	char notes[80];			/* private: names the file for a device's settings, "" = @name does */
 	enum uplink_by by;

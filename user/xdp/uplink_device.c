@@ -282,9 +282,12 @@ static void settings_of(const struct uplink *u, const char *name, struct uplink_
 
 int uplink_device_begin(struct uplink *u, struct uplink_device *dev, struct uplink_info *info, const struct fail *why)
 {
+	const struct linkmon_dev *d = linkmon_find(u->linkmon, dev->ifindex);
 	struct uplink_config c;
 
 	settings_of(u, dev->name, &c);
+	if (d)
+		memcpy(c.called, d->name, sizeof(c.called));
 	return settings_open(&dev->settings, u->host, &c, info, why);
 }
 
@@ -563,13 +566,20 @@ static void end_device(struct uplink *u, struct uplink_device *dev)
 		settings_close(&dev->settings);
 	} else {	/* another may have its name */
 		if (restore_any(&dev->settings.restore))
-			memcpy(u->away[u->naway++ % UPLINK_AWAY], dev->settings.restore.ifname, IF_NAMESIZE);
+			memcpy(u->away[u->naway++ % UPLINK_AWAY], dev->name, IF_NAMESIZE);
 		settings_abandon(&dev->settings, u->user != NULL);
 	}
-	u->closed_ifindex = dev->ifindex;
-	u->closed_ns = clock_now();
 	free(dev->nicq);
 	free(dev);
+}
+
+/* From here on its NIC queues are ours to wait for, for a moment. */
+static void note_closed(struct uplink *u, const struct uplink_device *dev)
+{
+	if (!dev->nopen)
+		return;
+	u->closed_ifindex = dev->ifindex;
+	u->closed_ns = clock_now();
 }
 
 void uplink_device_close(struct uplink *u, struct uplink_device *dev)
@@ -577,6 +587,7 @@ void uplink_device_close(struct uplink *u, struct uplink_device *dev)
 	if (!dev)
 		return;
 	leave_interface(u, dev);
+	note_closed(u, dev);
 	sockets_close(dev);
 	end_device(u, dev);
 }
@@ -595,6 +606,8 @@ bool uplink_device_linger(struct uplink *u)
 {
 	struct uplink_device *dev = u->lingering;
 
+	if (dev)
+		note_closed(u, dev);
 	for (int i = 0; dev && dev->nopen && i < LINGER_SOCKETS; i++)
 		nicq_fini(&dev->nicq[--dev->nopen]);
 	if (!dev || dev->nopen)

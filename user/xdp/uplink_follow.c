@@ -70,6 +70,9 @@ static void complain(struct uplink *u, uint32_t trouble, const char *text)
 static void settled(struct uplink *u, uint32_t trouble)
 {
 	u->trouble &= ~trouble;
+	for (int i = 0; i < VD_TROUBLES; i++)
+		if (trouble & 1u << i)
+			u->trouble_why[i][0] = '\0';
 }
 
 static void repaired(struct uplink *u, enum uplink_repair r)
@@ -236,9 +239,22 @@ static void refuse(struct uplink *u, int ifindex, uint64_t now_ns)
 	r->backoff_ns = 2 * r->backoff_ns < most ? 2 * r->backoff_ns : most;
 }
 
-/* Those that were refused a moment ago are not to be chosen; those that are not there are forgotten. Return: how many. */
+/* Is the device in use of any use? */
+static bool goes_on(const struct uplink *u, const struct choose_device *list, unsigned n)
+{
+	for (unsigned i = 0; u->dev && i < n; i++)
+		if (list[i].ifindex == u->dev->ifindex)
+			return list[i].up;
+	return false;
+}
+
+/*
+ * Those that were refused a moment ago are not to be chosen. Those that are not there are forgotten, and those whose time
+ * has come without a chance to be taken. Return: how many are left.
+ */
 static unsigned apply_refusals(struct uplink *u, struct choose_device *list, unsigned n, uint64_t now_ns)
 {
+	const bool waits = goes_on(u, list, n);
 	unsigned refused = 0;
 
 	for (int i = 0; i < UPLINK_REFUSALS; i++) {
@@ -247,7 +263,10 @@ static unsigned apply_refusals(struct uplink *u, struct choose_device *list, uns
 
 		while (at < n && list[at].ifindex != r->ifindex)
 			at++;
-		if (!r->ifindex || at == n) {
+		if (!waits && r->retry_ns > now_ns + BACKOFF_MAX_NS)	/* it was for as long as another is in use */
+			r->retry_ns = now_ns + (r->backoff_ns = BACKOFF_MAX_NS);
+		if (!r->ifindex || at == n ||
+		    (now_ns >= r->retry_ns && (list[at].why_not[0] || (u->dev && !list[at].up)))) {
 			r->ifindex = 0;
 			continue;
 		}
@@ -314,7 +333,8 @@ static void reopen(struct uplink *u, enum uplink_repair r, uint64_t now_ns)
  */
 static bool device_is_due(const struct uplink *u, uint64_t now_ns)
 {
-	const bool settling = u->dev && !u->hold.was_up && now_ns - u->hold.opened_ns < CHOOSE_SETTLE_NS;
+	/* Once more when it is over, too. */
+	const bool settling = u->dev && !u->hold.was_up && u->chosen_ns < u->hold.opened_ns + CHOOSE_SETTLE_NS;
 
 	bool retry = false;
 
@@ -380,6 +400,9 @@ static void follow_program(struct uplink *u, uint64_t now_ns)
 			complain(u, VD_TROUBLE_PROGRAM, "its XDP program is gone, and guests receive nothing from the wire: restart viaduct");
 		return;
 	}
+	if (u->program_failures >= 3 && now_ns < u->program_retry_ns)
+		return;
+	u->program_retry_ns = now_ns + BACKOFF_MAX_NS / 4;
 	if (program_intact(&u->program)) {
 		if (linkmon_state(u->linkmon)->xdp_lost)	/* of before it was put right */
 			linkmon_expect_program(u->linkmon, u->program.id, false);

@@ -85,6 +85,7 @@ struct uplink {
 	bool had_device;		/* and whether one was in use, */
 	uint64_t chosen_from;		/* and linkmon_digest() then */
 	unsigned program_failures;	/* to put it back, one after the other */
+	uint64_t program_retry_ns;	/* after some of them: when it is tried again */
 	bool heard;			/* the link monitor said something since it was looked at what others do */
 	uint64_t filter_again_ns;	/* before that the receive filter is not looked at */
 	uint64_t looked_ns;		/* for changes that nobody announces */

@@ -35,6 +35,8 @@ struct uplink_saved {
 	uint8_t mac[6];
 	char standby[IF_NAMESIZE], now_name[IF_NAMESIZE];
 	struct choose_known known;
+	char away[UPLINK_AWAY][IF_NAMESIZE];
+	uint32_t naway;
 	char mode_why[256];
 };
 
@@ -69,6 +71,8 @@ static void describe(const struct uplink *u, struct uplink_saved *s)
 	memcpy(s->standby, c->standby, sizeof(s->standby));
 	memcpy(s->now_name, u->dev->name, sizeof(s->now_name));
 	s->known = u->known;
+	memcpy(s->away, u->away, sizeof(s->away));
+	s->naway = u->naway;
 	memcpy(s->ifname, c->ifname, sizeof(s->ifname));
 	memcpy(s->mode_why, i->mode_why, sizeof(s->mode_why));
 }
@@ -143,6 +147,10 @@ static void take_info(struct uplink *u, const struct uplink_saved *s)
 	memcpy(u->repaired, s->repaired, sizeof(u->repaired));
 	u->known = s->known;
 	u->known.last_name[IF_NAMESIZE - 1] = '\0';
+	memcpy(u->away, s->away, sizeof(u->away));
+	for (int k = 0; k < UPLINK_AWAY; k++)
+		u->away[k][IF_NAMESIZE - 1] = '\0';
+	u->naway = s->naway;
 	memcpy(i->mode_why, s->mode_why, sizeof(i->mode_why));
 	i->mode_why[sizeof(i->mode_why) - 1] = '\0';
 	u->dev->helpers.checksum = s->now_checksum;
