@@ -179,6 +179,9 @@ static void a_standby_in_use_and_a_device_that_is_awaited_are_shown(void **state
 	EXPECT(shown("{\"wait\":\"busy\",\"uplink\":{\"mac\":\"x\",\"device\":{\"name\":\"auto\","
 		     "\"in_use\":\"none\",\"moves\":3}}}"),
 	       "device          none: waiting for auto; moved 3 times\n");
+	EXPECT(shown("{\"wait\":\"busy\",\"uplink\":{\"mac\":\"x\",\"device\":{\"name\":\"eth1\",\"standby\":\"eth2\","
+		     "\"in_use\":\"first\",\"moves\":0,\"refused\":\"the host routes through eth2\"}}}"),
+	       "  not taken     the host routes through eth2\n");
 }
 
 static void without_a_device_nothing_is_said_of_the_last_one(void **state)

@@ -39,7 +39,7 @@ static void show_device(const json_t *u, FILE *out)
 	const json_t *d = json_object_get(u, "device");
 	const char *in_use = show_str(d, "in_use");
 	const char *want = show_has(d, "mac") ? show_str(d, "mac") : show_str(d, "name");
-	struct show_text t = { 0 };
+	struct show_text t = { 0 }, refused = { 0 };
 
 	if (!strcmp(in_use, "none"))
 		show_add(&t, "none: waiting for %s%s%s", want, *show_str(d, "standby") ? " or " : "",
@@ -49,6 +49,8 @@ static void show_device(const json_t *u, FILE *out)
 	if (t.len && show_num(d, "moves"))
 		show_add(&t, "; moved " N " time%s", show_num(d, "moves"), show_num(d, "moves") == 1 ? "" : "s");
 	show_line(out, "device", &t);
+	show_add(&refused, "%s", show_str(d, "refused"));
+	show_line(out, "  not taken", &refused);
 }
 
 /* What each trouble comes to, and what mends it. */
