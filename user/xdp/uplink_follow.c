@@ -335,7 +335,6 @@ static bool device_is_due(const struct uplink *u, uint64_t now_ns)
 {
 	/* Once more when it is over, too. */
 	const bool settling = u->dev && !u->hold.was_up && u->chosen_ns < u->hold.opened_ns + CHOOSE_SETTLE_NS;
-
 	bool retry = false;
 
 	for (int i = 0; i < UPLINK_REFUSALS; i++)
