@@ -62,13 +62,14 @@ int uplink_fdb_del(struct uplink *u, uint16_t vlan, const uint8_t mac[6])
 static void sync_host_macs(struct uplink *u)
 {
 	uint8_t now[UPLINK_HOST_MACS][6];
-	unsigned n = linkmon_host_macs(u->linkmon, now, UPLINK_HOST_MACS), i, k;
+	unsigned n, i, k;
 	struct vd_fdb_value host = { .port = VD_PORT_HOST, .kind = VD_FDB_HOST };
 	struct vd_fdb_key key = { 0 };
 
-	if (n > UPLINK_HOST_MACS)	/* out of memory: those that are known stay */
+	if (!u->heard)		/* who is above whom changes by messages only, and takes long to see */
 		return;
-	if (!u->heard && n == u->nhost && !memcmp(now, u->host_mac, sizeof(now[0]) * n))
+	n = linkmon_host_macs(u->linkmon, now, UPLINK_HOST_MACS);
+	if (n > UPLINK_HOST_MACS)	/* out of memory: those that are known stay */
 		return;
 	for (i = 0; i < u->nhost; i++) {
 		for (k = 0; k < n && memcmp(u->host_mac[i], now[k], 6); k++)
