@@ -66,8 +66,8 @@ enum vd_guest_link {
 #define VD_TROUBLE_FILTER 4u	/* guests' addresses are not in the receive filter */
 #define VD_TROUBLE_OFFLOAD 8u	/* VLAN tags are taken out of frames, or filtered */
 #define VD_TROUBLE_MTU 16u	/* frames of the MTU are longer than buffers */
-#define VD_TROUBLES 6
 #define VD_TROUBLE_DEVICE 32u	/* there is a device, but it cannot be used */
+#define VD_TROUBLES 6
 
 /* links[0] is the uplink, links[1 + port] a port. mmap-able, single writer: the control thread. */
 struct vd_link {

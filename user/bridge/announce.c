@@ -61,7 +61,7 @@ static void announce_addresses(struct bridge *b, const struct port *p)
 
 void announce_arrival(struct bridge *b, const struct port *p)
 {
-	if (b->cfg.uplink.by != UPLINK_BY_NAME || b->cfg.uplink.standby[0])
+	if (uplink_has_several(&b->cfg.uplink))
 		announce_addresses(b, p);
 }
 

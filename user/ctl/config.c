@@ -469,7 +469,7 @@ static int check_all(struct config *c, const struct parse *p)
 	if (*c->uplink.standby && !strcmp(c->uplink.standby, c->uplink.ifname))
 		return parse_wrong(&here, "%s is the uplink itself: name another interface", c->uplink.standby);
 	here.what = "--xdp-attach";
-	if (c->uplink.attach == UPLINK_ATTACH_DISPATCHER && (c->uplink.by != UPLINK_BY_NAME || *c->uplink.standby))
+	if (c->uplink.attach == UPLINK_ATTACH_DISPATCHER && uplink_has_several(&c->uplink))
 		return parse_wrong(&here, "dispatcher stays on the one device that --uplink IFACE names: leave out --standby, "
 				      "mac= and auto, or give link");
 	here.what = "--name";

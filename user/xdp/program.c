@@ -447,7 +447,6 @@ int program_repair(struct program *p, const struct fail *why)
 	const bool attached = p->host->bpf_link_ifindex(p->host, p->link) == p->ifindex;
 	const uint32_t mode = p->mode;
 	struct program_link broken;
-	char path[192];
 	int ret;
 
 	if (!attached && attached_id(p, NULL))
@@ -463,15 +462,12 @@ int program_repair(struct program *p, const struct fail *why)
 	if (p->loaded_bound)
 		p->loaded_for = p->ifindex;	/* it has been loaded for it just now */
 	p->want_bound = broken.bound;
-	ret = attach_link(p, mode, why);
+	ret = program_attach(p, mode, why);
 	if (ret) {
 		program_return(p, &broken);
 		return ret;
 	}
-	p->mode = mode;
-	p->bound = p->loaded_bound;
-	p->id = attached_id(p, NULL);
-	p->pinned = !p->host->bpf_pin(p->host, p->link, pin_path(p, "link", path, sizeof(path)));
+	program_publish(p, why);	/* its pin, at most with a warning */
 	broken.id = 0;		/* nothing of it is there any more, and the new one may have the number */
 	program_link_close(p, &broken);
 	return 0;

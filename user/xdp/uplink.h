@@ -61,6 +61,12 @@ struct uplink_config {
 	uint32_t frames;		/* per NIC queue, 0 = default 4096 */
 };
 
+/* May there be another device than the first one? */
+static inline bool uplink_has_several(const struct uplink_config *c)
+{
+	return c->by != UPLINK_BY_NAME || c->standby[0];
+}
+
 /* Link state as netlink and ethtool tell it. */
 struct uplink_link {
 	int ifindex;			/* 0 = gone */

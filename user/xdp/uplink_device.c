@@ -231,7 +231,7 @@ static int climb(struct uplink *u, struct uplink_device *dev, const struct ifche
 	return ret;
 }
 
-/* All multicast for the guests' groups; unicast entries come with the guests' addresses. */
+/* All multicast for the guests' groups, and the guests' addresses that are known. */
 static int open_filter(struct uplink *u, struct uplink_device *dev, const struct fail *why)
 {
 	const int on = 1;
@@ -245,7 +245,6 @@ static int open_filter(struct uplink *u, struct uplink_device *dev, const struct
 	dev->info.allmulti = !ret;
 	if (ret)
 		log_warn("%s: cannot receive all multicast: %s", dev->name, strerror(-ret));
-	/* What uplink_send() sends is no frame of the host's stack, and must not come back by the host's port (hostport.c). */
 	ret = 0;
 	for (uint32_t i = 0; i < u->nfilter; i++) {
 		int err = u->host->packet_membership(u->host, dev->filter_fd, dev->ifindex, PACKET_MR_UNICAST, u->filter[i], true);
@@ -254,6 +253,7 @@ static int open_filter(struct uplink *u, struct uplink_device *dev, const struct
 	}
 	if (ret)
 		log_warn("%s: not all guests' addresses fit into its receive filter: %s", dev->name, strerror(-ret));
+	/* What uplink_send() sends is no frame of the host's stack, and must not come back by the host's port (hostport.c). */
 	if (setsockopt(dev->filter_fd, SOL_PACKET, PACKET_QDISC_BYPASS, &on, sizeof(on)) < 0)
 		log_debug("%s: announcements pass the host's queueing discipline: %s", dev->name, strerror(errno));
 	return 0;
@@ -276,7 +276,7 @@ static void settings_of(const struct uplink *u, const char *name, struct uplink_
 	*c = u->cfg;
 	c->wait_ns = u->user ? UPLINK_WAIT_NS : 0;
 	snprintf(c->ifname, sizeof(c->ifname), "%s", name);
-	if (c->by != UPLINK_BY_NAME || c->standby[0])
+	if (uplink_has_several(c))
 		snprintf(c->notes, sizeof(c->notes), "%s.%s", c->name, name);
 }
 
@@ -346,7 +346,7 @@ int uplink_fill(struct uplink *u, const struct fail *why)
 /* How many NIC queues the maps should be for: the device may get more, and so may another that follows it. */
 static uint32_t most_queues(struct uplink *u, uint32_t now)
 {
-	const bool several = u->cfg.by != UPLINK_BY_NAME || u->cfg.standby[0];
+	const bool several = uplink_has_several(&u->cfg);
 	uint32_t most = several ? LEAST_OF_SEVERAL : LEAST_QUEUES;
 	struct choose_device list[CHOOSE_MAX];
 	unsigned n = choose_devices(u->host, u->linkmon, &u->cfg, 0, &u->known, list, CHOOSE_MAX);
@@ -364,7 +364,7 @@ static uint32_t most_queues(struct uplink *u, uint32_t now)
 int uplink_count_queues(const struct uplink *u, const struct linkmon_dev *d, const struct ifcheck *c, uint32_t want,
 			const struct fail *why)
 {
-	const bool several = u->cfg.by != UPLINK_BY_NAME || u->cfg.standby[0];
+	const bool several = uplink_has_several(&u->cfg);
 
 	/* Where there may be another device the number is meant for the one that has so many. */
 	return ifcheck_choose_queues(c, d->name, several && want > c->queues ? c->queues : want, why);
