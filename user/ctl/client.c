@@ -237,6 +237,24 @@ int client_port_in(const struct client_env *env, int argc, char **argv)
 	return 2;
 }
 
+/* Asks about a port, or has it changed; what it is like is shown only where nothing was to change. Takes @params. */
+static int ask_of_port(const struct client_env *env, const struct options *o, const char *method, json_t *params,
+		       void (*show)(const json_t *result, FILE *out))
+{
+	json_t *result;
+	int code;
+
+	result = ask_once(env, o->name, method, params, &code);
+	if (!result)
+		return code;
+	if (o->json)
+		print_json(env, result);
+	else if (o->words == 1)
+		show(result, env->out);
+	json_decref(result);
+	return flushed(env);
+}
+
 /* ---- viaduct steer ---- */
 
 /* "auto", "hash", or what is to be in the table. */
@@ -260,8 +278,8 @@ int client_steer_in(const struct client_env *env, int argc, char **argv)
 		1,
 		3,
 	};
-	json_t *params, *result;
 	struct options o;
+	json_t *params;
 	int code;
 
 	code = parse(env, &command, argc, argv, &o);
@@ -273,15 +291,7 @@ int client_steer_in(const struct client_env *env, int argc, char **argv)
 		json_decref(params);
 		return code;
 	}
-	result = ask_once(env, o.name, "steer", params, &code);
-	if (!result)
-		return code;
-	if (o.json)
-		print_json(env, result);
-	else if (o.words == 1)
-		show_steering(result, env->out);
-	json_decref(result);
-	return flushed(env);
+	return ask_of_port(env, &o, "steer", params, show_steering);
 }
 
 /* ---- viaduct link ---- */
@@ -289,8 +299,8 @@ int client_steer_in(const struct client_env *env, int argc, char **argv)
 int client_link_in(const struct client_env *env, int argc, char **argv)
 {
 	static const struct command command = { "link PORT [up|down] [--name NAME] [--json]", TAKES_JSON, 1, 2 };
-	json_t *params, *result;
 	struct options o;
+	json_t *params;
 	int code;
 
 	code = parse(env, &command, argc, argv, &o);
@@ -301,15 +311,7 @@ int client_link_in(const struct client_env *env, int argc, char **argv)
 	params = json_pack("{s:s, s:s*}", "port", o.word[0], "state", o.words > 1 ? o.word[1] : NULL);
 	if (!params)
 		return misuse(env, &command, "no UTF-8 text:", o.word[0]);
-	result = ask_once(env, o.name, "link", params, &code);
-	if (!result)
-		return code;
-	if (o.json)
-		print_json(env, result);
-	else if (o.words == 1)
-		show_link_state(result, env->out);
-	json_decref(result);
-	return flushed(env);
+	return ask_of_port(env, &o, "link", params, show_link_state);
 }
 
 /* ---- with the real places ---- */
